@@ -1,0 +1,1 @@
+"""DNS vocabulary: names, code points, messages. Pure: no sockets, no clock, no randomness."""
