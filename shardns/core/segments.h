@@ -1,0 +1,46 @@
+/* The other segments: one per worker slot, one of the upstream process. The table's own is in table.h.
+ * Each begins with the same head; a process that finds a head it does not know refuses the segment.
+ *
+ *   worker slot   struct shd_slot_segment | marks (shd_table_marks_size octets)      written by that worker only
+ *   upstream      struct shd_upstream_segment                                        written by the upstream process only
+ */
+#ifndef SHD_SEGMENTS_H
+#define SHD_SEGMENTS_H
+#include "base.h"
+#include "asks.h"
+#include "counters.h"
+#include "table.h"
+
+struct shd_segment_head {     /* 64 octets; written once by the supervisor */
+    uint64_t magic;
+    uint32_t version;
+    uint32_t slot;
+    uint64_t size;
+    uint8_t boot_id[16];
+    uint8_t pad[24];
+};
+
+struct shd_slot_segment {
+    struct shd_segment_head head;
+    struct shd_process_counters process;
+    struct shd_row rows[2][1024];    /* [SHD_UDP]: written by the C thread; [SHD_TCP]: by the event loop's thread */
+    struct shd_ask_ring ring;
+    struct shd_mark marks[1];  /* really shd_table_marks_size octets */
+};
+
+struct shd_upstream_segment {
+    struct shd_segment_head head;
+    SHD_ATOMIC(uint32_t) sleeping;   /* the upstream process waits: wake it by the eventfd */
+    uint32_t pad[15];
+    struct shd_process_counters process;
+    struct shd_row rows[1024];
+    struct shd_ask_done done[128];
+};
+
+uint64_t shd_slot_segment_size(const struct shd_geometry *geometry);
+uint64_t shd_upstream_segment_size(void);
+void shd_segment_init(void *segment, uint32_t slot, uint64_t size, const uint8_t boot_id[16]);
+/* 0, or SHD_EHEADER. */
+int shd_segment_check(const void *segment, uint32_t slot, uint64_t size, const uint8_t boot_id[16]);
+
+#endif

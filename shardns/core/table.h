@@ -1,0 +1,139 @@
+/* The table: the cache in one segment of shared memory. One writer (the upstream process), any number of readers.
+ * Pure: memory and `now` are arguments; no system call, no allocation, no lock.
+ *
+ *   0        struct shd_table_header            4096 octets
+ *   4096     shard 0 | shard 1 | ...            shard_size each
+ *
+ *   shard    struct shd_shard (64) | buckets (bucket_count x 64) | pages (page_count x SHD_PAGE_SIZE)
+ *   bucket   10 ways: 16-bit tags, 32-bit cell references; one cache line
+ *   page     struct shd_page_head (64) | cells of one size class
+ *   cell     struct shd_cell (16) | image of an entry (entry.h)
+ *
+ * A cell reference is the cell's offset in its shard in units of 64 octets; 0 is none.
+ * hash: top bits choose the shard, the next the bucket, the low 16 are the tag.
+ *
+ * READER (any process, mapped read-only)
+ *   for each way of the bucket whose tag fits: ref (acquire); page.turn (acquire); cell.seq (acquire), odd means no;
+ *   copy head, key, wire, places word by word (relaxed atomic loads); fence (acquire); seq and page.turn again: changed means torn.
+ *   Lengths read from a cell are checked against its size class' end before they are used.
+ *
+ * WRITER
+ *   store   take a free cell; seq odd; fence (release); words (relaxed); seq even (release); then tag, then ref (release) into the bucket;
+ *           the replaced cell (same key) is freed after its way points to the new one.
+ *   free    way's ref = 0 or the new one; seq odd; the cell goes to its class' free list.
+ *   reuse of a page for another size class: every cell evicted, page.turn += 1 (release) before a word of it is written anew.
+ *
+ * Fields marked `writer` are read and written by the writer alone; after a start they are rebuilt by shd_table_recover, so a
+ * writer killed at any point costs at most the entry it was writing.
+ *
+ * EVICTION is CLOCK. Every worker slot has an array of marks in its own memory, one per 128 octets of a shard's pages; a hit
+ * writes the current epoch there. The hand evicts a cell whose marks (all slots') are all older than the previous epoch; the writer
+ * advances the epoch each time a hand has gone round. A block over its CoreDNS cap (success CAP / denial CAP) evicts from its own
+ * list (second chance: a marked entry goes to the tail). */
+#ifndef SHD_TABLE_H
+#define SHD_TABLE_H
+#include "base.h"
+#include "entry.h"
+
+enum shd_table_const {
+    SHD_LAYOUT_VERSION = 1,
+    SHD_TABLE_HEADER = 4096,
+    SHD_PAGE_SIZE = 131072,
+    SHD_WAYS = 10,
+    SHD_CLASSES = 14,
+    SHD_MARK_UNIT = 128,      /* octets of page memory per mark; also the smallest cell */
+};
+
+struct shd_geometry {
+    uint32_t shard_count;     /* power of two */
+    uint32_t bucket_count;    /* per shard, power of two */
+    uint32_t page_count;      /* per shard */
+    uint32_t spare;
+};
+
+struct shd_table_header {     /* written once by the supervisor before any child runs, but for the fields of the writer */
+    uint64_t magic;
+    uint32_t version;
+    uint32_t header_size;
+    struct shd_geometry geometry;
+    uint64_t seed[2];
+    uint8_t boot_id[16];
+    SHD_ATOMIC(uint32_t) epoch;    /* writer: laps of the clock hands; workers copy it into marks; starts at 2, skips 0 */
+};
+
+struct shd_bucket {           /* 64 octets */
+    SHD_ATOMIC(uint16_t) tags[10];
+    uint32_t hand;            /* writer */
+    SHD_ATOMIC(uint32_t) refs[10];
+};
+
+struct shd_mark {             /* in a worker's slot segment, written by that worker */
+    SHD_ATOMIC(uint32_t) epoch_hits;  /* low 8 bits: epoch of the last hit (0: never); high 24: hits without a gap (see prefetch), saturating */
+    SHD_ATOMIC(uint32_t) hit_s;       /* CLOCK_MONOTONIC seconds of the last hit, plus bit 31 when a refresh was asked in that second */
+};
+
+/* ---- geometry and set-up (supervisor) ---- */
+
+/* The geometry that fits a budget of size_bytes (at least 4 MiB) into ret; returns the segment's size in octets, never above the budget. */
+uint64_t shd_table_plan(uint64_t size_bytes, struct shd_geometry *ret);
+uint64_t shd_table_size(const struct shd_geometry *geometry);
+/* Marks needed per worker slot, in octets. */
+uint64_t shd_table_marks_size(const struct shd_geometry *geometry);
+/* Write the header of a zeroed segment. */
+void shd_table_init(void *segment, const struct shd_geometry *geometry, const uint64_t seed[2], const uint8_t boot_id[16]);
+/* 0 if segment (size octets long) carries our magic, version and boot id and its geometry gives exactly its size; else SHD_EHEADER. */
+int shd_table_check(const void *segment, uint64_t size, const uint8_t boot_id[16]);
+
+/* ---- readers ---- */
+
+/* Find the entry of key and copy it into ret (head, key, wire, places).
+ *
+ * hash    shd_hash of key under the header's seed
+ * cell    out, may be NULL: the mark index of the cell, for shd_table_mark
+ * Returns the wire's length, SHD_EMISS, or SHD_ETORN after four torn reads. An expired entry is found too: ageing is the caller's.
+ * Never blocks, allocates or writes to the segment. */
+int shd_table_find(const void *segment, const uint8_t *key, size_t key_len, uint64_t hash, struct shd_entry *ret, uint64_t *cell);
+
+/* A hit on the cell that find gave: note epoch, time and count in the worker's own marks. gap_s: a pause of at least this restarts the count (prefetch DUR). */
+void shd_table_mark(struct shd_mark *marks, uint64_t cell, uint32_t epoch, uint32_t now_s, uint32_t gap_s);
+
+/* ---- the writer ---- */
+
+/* A block's caps and counts, by its cache id. Private memory of the writer; filled by the upstream process from the Plan, counts by recover and store. */
+struct shd_cap {
+    uint64_t cache_id;
+    uint32_t success_cap;     /* entries; 0: none */
+    uint32_t denial_cap;
+    uint32_t success_count;
+    uint32_t denial_count;
+    uint64_t success_evictions;   /* entries thrown out (cap or clock) before or after expiry */
+    uint64_t denial_evictions;
+};
+
+struct shd_writer;            /* opaque: free lists, hands, cap lists; private memory of shd_writer_size octets */
+
+uint64_t shd_writer_size(const struct shd_geometry *geometry, uint32_t cap_count);
+/* Start writing: takes memory (shd_writer_size octets, zeroed), the segment mapped writable, every worker slot's marks
+ * (mark_count pointers; mapped read-only) and the caps; rebuilds lists and counts from the segment (whatever state a killed predecessor left);
+ * entries whose cache id has no cap stay until evicted. Returns the number of entries found. */
+int64_t shd_writer_init(struct shd_writer *writer, void *segment, const struct shd_mark *const *marks, uint32_t mark_count,
+                        struct shd_cap *caps, uint32_t cap_count);
+/* Store entry (its key, wire and places; head.stored_ms, ttl_s and kind set by the caller) under hash, replacing the one with the same key.
+ * cap: index in caps of the entry's block. Returns 0, or SHD_ESPACE when it is larger than the largest cell. */
+int shd_writer_store(struct shd_writer *writer, const struct shd_entry *entry, uint64_t hash, uint32_t cap, uint64_t now_ms);
+/* Remove the entry of key: 1 if there was one. */
+int shd_writer_remove(struct shd_writer *writer, const uint8_t *key, size_t key_len, uint64_t hash);
+/* Sum over all slots' marks of the hits of a cell (see struct shd_mark), 0 if it was never hit. cell as from shd_table_find. */
+uint32_t shd_writer_hits(const struct shd_writer *writer, uint64_t cell);
+
+/* Walk all live entries, for dump and flush: *at starts at 0; copies the next one into ret and returns 1, 0 at the end. */
+int shd_table_next(const void *segment, uint64_t *at, struct shd_entry *ret);
+
+struct shd_table_use {
+    uint64_t entries, pages_used, pages_total, octets_used;   /* octets_used: cells in use, their full size */
+    uint64_t class_entries[14];
+    uint32_t class_size[14];
+};
+void shd_writer_use(const struct shd_writer *writer, struct shd_table_use *ret);
+
+#endif
