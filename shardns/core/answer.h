@@ -29,6 +29,7 @@ struct shd_log_record {
     uint16_t udp_size;        /* what the client offered; 512 without OPT */
     uint16_t rcode;
     uint8_t dnssec_ok, proto, family, peer_len;
+    uint8_t log_class;        /* enum shd_log_class of the reply: a block may log one class per name */
     uint8_t peer[28];         /* sockaddr */
     uint8_t name_len;         /* of name; the case is the client's */
     uint8_t name[255];
