@@ -1,0 +1,1 @@
+"""The control plane: the only code with privileges. Imports shardns; shardns never imports it."""

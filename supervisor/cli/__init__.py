@@ -1,0 +1,1 @@
+"""The command line: node-cache's flags and the subcommands of shardns."""
