@@ -1,0 +1,1 @@
+"""Real programs and networks for tests: nameservers, dig, ports, namespaces. Nothing here knows shardns's insides."""
