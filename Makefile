@@ -95,9 +95,11 @@ build/tsan/core/%.o: shardns/core/%.c $(CORE_H)
 	@gcc $(COMMON) $(TSAN) -c -o $@ $<
 
 build/asan/test_%: tests/core/test_%.c $(TEST_H) $(ASAN_CORE)
+	@mkdir -p $(@D)
 	@gcc $(COMMON) $(ASAN) -o $@ $< $(ASAN_CORE) -lpthread
 
 build/tsan/test_%: tests/core/test_%.c $(TEST_H) $(TSAN_CORE)
+	@mkdir -p $(@D)
 	@gcc $(COMMON) $(TSAN) -o $@ $< $(TSAN_CORE) -lpthread
 
 test-core: $(C_TESTS)
