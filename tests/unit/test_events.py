@@ -1,0 +1,55 @@
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from shardns.events import EVENTS
+from shardns.log import LEVELS
+
+TREE = Path(__file__).parents[2]
+SOURCES = sorted(path for folder in ("shardns", "supervisor") for path in (TREE / folder).rglob("*.py"))
+
+
+def is_log_call(func):
+    """Whether what is called is such as log.info or self._log.error."""
+    if not (isinstance(func, ast.Attribute) and func.attr in LEVELS):
+        return False
+    owner = func.value
+    name = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
+    return name.lower() in {"log", "_log", "logger", "_logger"}
+
+
+def find_calls(source):
+    """Every log call in source, in order."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and is_log_call(node.func)]
+    return sorted(calls, key=lambda call: call.lineno)
+
+
+def log_calls(path):
+    """Every log call of a source file: (line, first argument's node or None)."""
+    calls = find_calls(path.read_text(encoding="utf-8"))
+    return [(node.lineno, node.args[0] if node.args else None) for node in calls]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(TREE)))
+def test_log_calls_use_listed_literals(path):
+    """Every log call in the tree names its event by a literal that events.py lists."""
+    wrong = [
+        f"{path.name}:{line}: {ast.unparse(event) if event else 'nothing'}"
+        for line, event in log_calls(path)
+        if not (isinstance(event, ast.Constant) and event.value in EVENTS)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("event", sorted(EVENTS))
+def test_event_names(event):
+    """A name is noun.verb in lower case."""
+    assert re.fullmatch(r"[a-z]+\.[a-z]+", event)
+
+
+def test_the_search_finds_calls():
+    """The test above sees the forms in which the tree logs."""
+    source = "log.info('a.b', x=1)\nself._log.error(name)\nmath.log(3)\nparser.error('text')\nlogger.warning()"
+    assert [ast.unparse(call.func) for call in find_calls(source)] == ["log.info", "self._log.error", "logger.warning"]
