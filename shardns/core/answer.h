@@ -64,7 +64,7 @@ struct shd_verdict {
     uint32_t row;
     uint32_t reply_len;
     uint8_t plugin;           /* enum shd_writer_plugin of the reply */
-    uint8_t logged;           /* the block wants a record of this reply */
+    uint8_t logged;           /* the reply's class (enum shd_log_class) if the block wants a record of it, else 0 */
 };
 
 /* Answer packet, received on listener over proto (enum shd_proto) from a client of family (enum shd_family).
