@@ -25,7 +25,7 @@ struct shd_log_record {
     uint16_t listener;
     uint16_t id;
     uint16_t qtype, qclass;
-    uint16_t query_flags, reply_flags;   /* header flags, host order */
+    uint16_t query_flags, reply_flags;   /* header flags, host order; reply_flags is 0 when no plugin wrote the reply (SHD_BY_NONE) */
     uint16_t udp_size;        /* what the client offered; 512 without OPT */
     uint16_t rcode;
     uint8_t dnssec_ok, proto, family, peer_len;
