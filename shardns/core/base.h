@@ -12,9 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#define SHD_ATOMIC(type) _Atomic(type)
-#else
+#endif
+
+/* The glue that cffi generates takes the address of fields as plain types; it defines SHD_PLAIN. Size and
+ * alignment are the same (segments.c asserts it), and the glue itself reads nothing while others write. */
+#if defined SHD_CDEF || defined SHD_PLAIN
 #define SHD_ATOMIC(type) type
+#else
+#define SHD_ATOMIC(type) _Atomic(type)
 #endif
 
 /* Results below zero. Zero or more is success and means what the function says. */

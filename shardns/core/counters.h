@@ -5,7 +5,7 @@
 #include "base.h"
 
 enum shd_counter_const {
-    SHD_TYPES = 24,           /* query types told apart; the last is `other` (counters.c lists them) */
+    SHD_TYPES = 20,           /* query types told apart; the last is `other` (counters.c lists them) */
     SHD_RCODES = 24,          /* rcodes 0..22, the last is any other */
     SHD_TIME_BUCKETS = 17,    /* 0.00025 * 2^n s, n = 0..15, then +Inf; not cumulative */
     SHD_SIZE_BUCKETS = 15,    /* 0 100 200 300 400 511 1023 2047 4095 8291 16000 32000 48000 64000 +Inf; not cumulative */
@@ -28,7 +28,7 @@ enum shd_proto { SHD_UDP = 0, SHD_TCP = 1 };
 enum shd_family { SHD_IPV4 = 0, SHD_IPV6 = 1 };
 
 struct shd_row {              /* one (listener, zone) pair */
-    uint64_t requests[2][2][24];       /* [proto][family][type]: coredns_dns_requests_total */
+    uint64_t requests[2][2][20];       /* [proto][family][type]: coredns_dns_requests_total */
     uint64_t do_requests;              /* coredns_dns_do_requests_total */
     uint64_t duration[17];             /* coredns_dns_request_duration_seconds */
     uint64_t duration_ns;              /*   its sum */

@@ -16,7 +16,8 @@ struct shd_block_rule {
     uint8_t stale_mode;         /* enum shd_stale_mode */
     uint8_t keep_ttl;
     uint8_t log_classes;        /* enum shd_log_class: replies of these classes are logged; 0: none */
-    uint8_t spare[3];
+    uint8_t transport_matters;  /* forward asks over the transport the client came by (neither force_tcp nor prefer_udp) */
+    uint8_t spare[2];
     uint32_t stale_s;           /* an entry may be served this long after it expired */
     uint32_t prefetch_hits;     /* 0: no prefetch */
     uint32_t prefetch_gap_s;

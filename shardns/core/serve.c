@@ -1,0 +1,253 @@
+/* The worker's UDP loop: recvmmsg, answer each, sendmmsg; misses go into the ask ring. No lock, no allocation after the
+ * start, no Python. */
+#include "outbox.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "reply.h"
+#include "serve.h"
+
+enum {
+    QUERY_ROOM = 4096,         /* a longer query is cut, and so answered FORMERR */
+    QUERY_STRIDE = QUERY_ROOM + 64, /* not a power of two: neighbours must not share cache sets */
+    WAIT_MS = 500,             /* heartbeat while idle */
+    DRAIN_BATCHES = 1024,      /* batches read per socket after stop, at most */
+};
+
+struct loop {
+    struct shd_serve *serve;
+    struct shd_ask_finder finder;
+    struct mmsghdr messages[SHD_BATCH];
+    struct iovec parts[SHD_BATCH];
+    union shd_address peers[SHD_BATCH];
+    union shd_control controls[SHD_BATCH];
+    uint8_t queries[SHD_BATCH][QUERY_STRIDE];
+    struct shd_query parsed[SHD_BATCH];
+    struct shd_verdict verdicts[SHD_BATCH];
+    uint8_t *replies[SHD_BATCH];   /* NULL: not answered here */
+    struct shd_outbox outbox;
+};
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void loop_prepare(struct loop *loop, const struct shd_serve_socket *socket)
+{
+    for (unsigned i = 0; i < SHD_BATCH; i++) {
+        loop->parts[i] = (struct iovec){.iov_base = loop->queries[i], .iov_len = QUERY_ROOM};
+        loop->messages[i].msg_hdr = (struct msghdr){
+            .msg_name = &loop->peers[i], .msg_namelen = sizeof loop->peers[i], .msg_iov = &loop->parts[i], .msg_iovlen = 1,
+            .msg_control = socket->wildcard ? loop->controls[i].octets : NULL,
+            .msg_controllen = socket->wildcard ? sizeof loop->controls[i] : 0,
+        };
+    }
+}
+
+/* A client of an IPv4-mapped address on a dual-stack socket is an IPv4 client. */
+static int client_family(const union shd_address *peer)
+{
+    return peer->any.sa_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&peer->in6.sin6_addr) ? SHD_IPV4 : SHD_IPV6;
+}
+
+static bool ask_put(struct loop *loop, unsigned at, uint8_t kind, uint16_t listener, const struct shd_local *local, uint64_t now_ns)
+{
+    struct shd_serve *serve = loop->serve;
+    uint32_t index;
+    struct shd_ask *ask = shd_ask_begin(serve->ring, serve->done, &loop->finder, &index);
+    if (!ask)
+        return false;
+    socklen_t peer_len = loop->messages[at].msg_hdr.msg_namelen;
+    ask->listener = listener;
+    ask->arrived_ns = now_ns;
+    ask->kind = kind;
+    ask->peer_len = (uint8_t)peer_len;
+    ask->local_family = local->family;
+    ask->local_ifindex = local->ifindex;
+    memcpy(ask->local, local->address, sizeof ask->local);
+    memcpy(ask->peer, &loop->peers[at], peer_len);
+    shd_ask_set_wire(ask, &loop->parsed[at]);
+    shd_ask_publish(serve->ring, index);
+    serve->answerer.process->asks_put++;
+    return true;
+}
+
+/* Every place of the ring is open: the upstream process is far behind. Say so to the client at once. */
+static void overload(struct loop *loop, unsigned at, uint8_t *out)
+{
+    struct shd_verdict *verdict = &loop->verdicts[at];
+    loop->serve->answerer.process->asks_full++;
+    verdict->action = SHD_REPLY;
+    verdict->rcode = SHD_RCODE_SERVFAIL;
+    verdict->reply_len = (uint32_t)shd_reply_error(&loop->parsed[at], SHD_RCODE_SERVFAIL, out);
+}
+
+/* Answer message `at` of the batch; true if an ask was put. */
+static bool serve_one(struct loop *loop, unsigned at, const struct shd_serve_socket *socket, uint64_t now_ns)
+{
+    struct shd_serve *serve = loop->serve;
+    struct shd_verdict *verdict = &loop->verdicts[at];
+    struct shd_local local = {0};
+    if (socket->wildcard)
+        shd_local_read(&loop->messages[at].msg_hdr, &local);
+    uint8_t *out = shd_outbox_room(&loop->outbox);
+    shd_answer(&serve->answerer, loop->queries[at], loop->messages[at].msg_len, socket->listener, SHD_UDP,
+               client_family(&loop->peers[at]), now_ns, out, SHD_REPLY_ROOM, &loop->parsed[at], verdict);
+    bool asked = false;
+    if (verdict->action == SHD_ASK) {
+        asked = ask_put(loop, at, SHD_ASK_CLIENT, socket->listener, &local, now_ns);
+        if (!asked)
+            overload(loop, at, out);
+    } else if (verdict->ask_kind) {
+        asked = ask_put(loop, at, verdict->ask_kind, socket->listener, &local, now_ns);
+    }
+    loop->replies[at] = NULL;
+    if (verdict->action == SHD_REPLY) {
+        loop->replies[at] = out;
+        shd_outbox_add(&loop->outbox, verdict->reply_len, &loop->peers[at], loop->messages[at].msg_hdr.msg_namelen, &local);
+    }
+    return asked;
+}
+
+static void wake_upstream(const struct shd_serve *serve)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the fence between `sleeping` and the second look at the tails */
+    if (!atomic_load_explicit(serve->upstream_sleeping, memory_order_relaxed))
+        return;
+    const uint64_t one = 1;
+    (void)!write(serve->wake_fd, &one, sizeof one); /* EAGAIN: it is awake already */
+}
+
+static void count_batch(struct loop *loop, unsigned count, const struct shd_serve_socket *socket, uint64_t start_ns)
+{
+    struct shd_serve *serve = loop->serve;
+    uint64_t duration_ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
+    uint64_t realtime_ns = serve->answerer.log ? clock_ns(CLOCK_REALTIME) : 0;
+    bool logged = false;
+    for (unsigned i = 0; i < count; i++) {
+        if (!loop->replies[i])
+            continue;
+        shd_answer_count(&serve->answerer, &loop->parsed[i], &loop->verdicts[i], socket->listener, SHD_UDP, client_family(&loop->peers[i]),
+                         (const uint8_t *)&loop->peers[i], (uint8_t)loop->messages[i].msg_hdr.msg_namelen, loop->replies[i], duration_ns,
+                         realtime_ns);
+        logged |= loop->verdicts[i].logged;
+    }
+    if (logged && serve->answerer.log && serve->log_fd >= 0) {
+        const uint64_t one = 1;
+        (void)!write(serve->log_fd, &one, sizeof one);
+    }
+}
+
+/* Read and answer one batch. Returns how many messages it had; 0: the queue is empty; -1: errno. */
+static int serve_batch(struct loop *loop, const struct shd_serve_socket *socket)
+{
+    struct shd_serve *serve = loop->serve;
+    for (unsigned i = 0; i < SHD_BATCH; i++) {
+        loop->messages[i].msg_hdr.msg_namelen = sizeof loop->peers[i];
+        if (socket->wildcard)
+            loop->messages[i].msg_hdr.msg_controllen = sizeof loop->controls[i];
+    }
+    int count = recvmmsg(socket->fd, loop->messages, SHD_BATCH, MSG_DONTWAIT, NULL);
+    if (count <= 0)
+        return count == 0 || errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED ? 0 : -1;
+    uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+    serve->answerer.process->heartbeat_ns = now_ns;
+    serve->answerer.process->packets_received += (unsigned)count;
+    serve->answerer.process->batches++;
+    bool asked = false;
+    loop->outbox.fd = socket->fd;
+    for (unsigned i = 0; i < (unsigned)count; i++)
+        asked |= serve_one(loop, i, socket, now_ns);
+    if (asked)
+        wake_upstream(serve);
+    count_batch(loop, (unsigned)count, socket, now_ns);
+    shd_outbox_flush(&loop->outbox, serve->answerer.process);
+    return count;
+}
+
+/* One turn for a readable socket: batches while they come full, so that one busy socket cannot starve the others. */
+static int serve_socket(struct loop *loop, const struct shd_serve_socket *socket, int batches)
+{
+    if (loop->serve->socket_count > 1 || socket->wildcard)
+        loop_prepare(loop, socket);
+    int count;
+    do
+        count = serve_batch(loop, socket);
+    while (count == SHD_BATCH && --batches > 0);
+    return count < 0 ? -1 : 0;
+}
+
+static int poller_open(const struct shd_serve *serve)
+{
+    int poller = epoll_create1(EPOLL_CLOEXEC);
+    if (poller < 0)
+        return -1;
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = UINT32_MAX};
+    int failed = epoll_ctl(poller, EPOLL_CTL_ADD, serve->stop_fd, &event);
+    for (uint32_t i = 0; i < serve->socket_count && !failed; i++) {
+        event.data.u32 = i;
+        failed = epoll_ctl(poller, EPOLL_CTL_ADD, serve->sockets[i].fd, &event);
+    }
+    if (failed) {
+        int error = errno;
+        close(poller);
+        errno = error;
+        return -1;
+    }
+    return poller;
+}
+
+static int loop_run(struct loop *loop, int poller)
+{
+    struct shd_serve *serve = loop->serve;
+    struct epoll_event events[16];
+    for (;;) {
+        int ready = epoll_wait(poller, events, 16, WAIT_MS);
+        if (ready < 0 && errno != EINTR)
+            return -1;
+        if (ready <= 0)
+            serve->answerer.process->heartbeat_ns = clock_ns(CLOCK_MONOTONIC);
+        bool stop = false;
+        for (int i = 0; i < ready; i++) {
+            if (events[i].data.u32 == UINT32_MAX)
+                stop = true;
+            else if (serve_socket(loop, &serve->sockets[events[i].data.u32], 16) < 0)
+                return -1;
+        }
+        if (stop)
+            break;
+    }
+    for (uint32_t i = 0; i < serve->socket_count; i++)
+        if (serve_socket(loop, &serve->sockets[i], DRAIN_BATCHES) < 0)
+            return -1;
+    return 0;
+}
+
+int shd_serve_run(struct shd_serve *serve)
+{
+    struct loop *loop = aligned_alloc(64, (sizeof *loop + 63) / 64 * 64);
+    int poller = loop ? poller_open(serve) : -1;
+    serve->error = 0;
+    if (poller < 0) {
+        serve->error = errno;
+        free(loop);
+        return -1;
+    }
+    memset(loop, 0, offsetof(struct loop, queries));
+    loop->outbox.count = 0;
+    loop->serve = serve;
+    loop_prepare(loop, &serve->sockets[0]);
+    int result = loop_run(loop, poller);
+    if (result < 0)
+        serve->error = errno;
+    close(poller);
+    free(loop);
+    return result;
+}
