@@ -70,12 +70,12 @@ int shd_frame_fail(struct shd_answerer *answerer, const struct shd_client *clien
                    uint64_t duration_ns, uint64_t realtime_ns, uint8_t *out)
 {
     struct shd_query query;
-    struct shd_verdict verdict = {.action = SHD_REPLY, .rcode = SHD_RCODE_SERVFAIL, .plugin = SHD_BY_NONE};
+    struct shd_verdict verdict = {.action = SHD_REPLY, .rcode = SHD_RCODE_SERVFAIL, .plugin = SHD_BY_NONE, .row = UINT32_MAX};
     if (shd_query_parse(packet, len, &query) != 0)
         return 0;
     verdict.block = shd_rules_match(answerer->rules, &query, client->listener, &verdict.row);
     if (verdict.block >= 0)
-        verdict.logged = (shd_rules_block(answerer->rules, (uint32_t)verdict.block)->log_classes & SHD_LOG_ERROR) != 0;
+        verdict.logged = shd_rules_block(answerer->rules, (uint32_t)verdict.block)->log_classes & SHD_LOG_ERROR;
     else
         verdict.block = -1;
     verdict.reply_len = (uint32_t)shd_reply_error(&query, SHD_RCODE_SERVFAIL, out + 2);
