@@ -19,9 +19,11 @@ enum shd_reply_flags {
  *
  * id, question in the client's own case, RD and CD echoed; AD only if the query had AD or DO; RA as stored;
  * OPT last, only if the query had one: root owner, size = the client's own udp_size echoed, version 0, DO echoed, no options.
+ * An rcode above 15 becomes SERVFAIL for a client without OPT: its low bits alone would say something else.
  * What does not fit is cut at a record boundary, from the end, TC set only if an answer or authority record was cut
  * (RFC 2181 s.9), counts right.
- * Returns the length; SHD_ESPACE when limit cannot hold header, question and OPT. out holds at least limit octets. */
+ * Returns the length; SHD_ESPACE when limit cannot hold header, question and OPT; SHD_EMALFORMED for an entry whose parts contradict each
+ * other. out holds at least limit octets. */
 int shd_reply_entry(const struct shd_query *query, const struct shd_entry *entry, uint32_t ttl_s,
                     uint32_t flags, uint8_t *out, size_t limit);
 

@@ -45,7 +45,7 @@ struct shd_query {
     uint8_t edns_version;
     uint8_t dnssec_ok;         /* DO (RFC 3225) */
     uint8_t label_count;       /* root not counted */
-    uint8_t name[256];         /* the name folded to lower case, wire form */
+    uint8_t name[256];         /* the name folded to lower case, wire form; past name_len: anything */
     uint8_t labels[128];       /* offset in name of each label, first to last */
 };
 
@@ -53,10 +53,11 @@ struct shd_query {
  *
  * Returns 0; SHD_EDROP (shorter than a header, or QR set); SHD_ENOTIMP (opcode not QUERY);
  * SHD_EFORMERR (question count not 1, compressed or overlong question name, a record that runs past the end,
- * two OPTs, an OPT whose owner is not the root, answer or authority records in a query (IXFR's SOA and
- * TSIG/SIG(0) in additional are let through), octets after the last record);
- * SHD_EBADVERS. Below zero other than SHD_EDROP ret is filled as far as a reply needs it (id, flags, question when it
- * parsed, has_opt). RFC 1035 s.4, RFC 6891 s.6.1.1 and 6.1.3, RFC 9619. */
+ * two OPTs, an OPT whose owner is not the root, options that do not fit their OPT, answer or authority records in a
+ * query (but for IXFR's SOA), octets after the last record); SHD_EBADVERS. Other records in additional, as TSIG and
+ * SIG(0), are read over. The opcode is judged before the rest, the EDNS version after it. Below zero other than SHD_EDROP
+ * ret is filled as far as a reply needs it (id, flags, question when it parsed, has_opt).
+ * RFC 1035 s.4, RFC 6891 s.6.1.1 and 6.1.3, RFC 9619. */
 int shd_query_parse(const uint8_t *packet, size_t len, struct shd_query *ret);
 
 #ifndef SHD_CDEF
@@ -76,7 +77,7 @@ uint32_t shd_cursor_u32(struct shd_cursor *cursor);
 /* The address of the next n octets, then past them; NULL (and failed) when there are fewer. */
 const uint8_t *shd_cursor_bytes(struct shd_cursor *cursor, size_t n);
 /* Read a name that may be compressed into ret (at least 255 octets), uncompressed, case kept; returns its length, 0 on failure.
- * Pointers must point strictly backwards (so loops end); the whole is at most 255 octets, labels at most 63. */
+ * Pointers must point before the part of the name they end (so loops end); the whole is at most 255 octets, labels at most 63. */
 size_t shd_cursor_name(struct shd_cursor *cursor, uint8_t *ret);
 
 static inline uint8_t shd_fold(uint8_t octet)
