@@ -154,11 +154,12 @@ QUERY = dns.message.make_query("www.example.org.", "A", use_edns=0).to_wire()
     [
         (lambda wire: wire[:2] + b"\x28" + wire[3:], "NOTIMP"),
         (lambda wire: wire[:4] + b"\x00\x02" + wire[6:], "FORMERR"),
+        (lambda wire: wire[:4] + b"\x00" * 8, "FORMERR"),
         (lambda wire: wire[:20], "FORMERR"),
         (lambda wire: wire.replace(b"org\x00\x00\x01\x00\x01", b"org\x00\x00\x01\x00\x03"), "REFUSED"),
         (lambda wire: wire[:-5] + b"\x01" + wire[-4:], "BADVERS"),
     ],
-    ids=["update", "two questions", "cut short", "class CH", "EDNS 1"],
+    ids=["update", "two questions", "no question", "cut short", "class CH", "EDNS 1"],
 )
 def test_errors(change, wanted):
     """What is no plain question is answered with the rcode that says why, under the query's id."""

@@ -99,7 +99,7 @@ def test_port_taken():
     """A port that is taken is an OSError that names it, not a stand-in nobody reaches."""
     with standin.serve() as (host, port):
         second = standin.serve(host, port)
-        with pytest.raises(OSError, match=f"cannot listen on {host} port {port}"), second:
+        with pytest.raises(OSError, match=f"cannot listen on {host} port {port}: Address already in use"), second:
             pass
 
 
