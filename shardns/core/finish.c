@@ -16,6 +16,9 @@ enum {
     UPSTREAM_UDP_SIZE = 1232,   /* no fragments on any usual path (DNS flag day 2020) */
 };
 
+/* Nobody waits for an ask this old; and if an ask should ever kill the upstream process, it does so only this long. */
+static const uint64_t ask_expiry_ns = 10ull * 1000 * 1000 * 1000;
+
 /* One client that is to be answered, wherever its query came from. */
 struct client {
     struct shd_query query;
@@ -336,7 +339,7 @@ static int take_place(struct shd_finish *finish, uint32_t slot, uint32_t place, 
     if (finish->in_hand[slot * SHD_ASKS + place])
         return 0;
     finish->in_hand[slot * SHD_ASKS + place] = 1;
-    if (!client_of_ask(finish, ask, &client)) {
+    if (!client_of_ask(finish, ask, &client) || now_ns > ask->arrived_ns + ask_expiry_ns) {
         release(finish, waiter);
         return 0;
     }
@@ -465,6 +468,7 @@ int shd_finish_accept(struct shd_finish *finish, const uint8_t *wire, size_t len
     memcpy(entry->key, flight, key_len);
     entry->head.key_len = (uint16_t)key_len;
     entry->head.hash = hash;
-    (void)shd_writer_store(finish->writer, entry, hash, block, entry->head.stored_ms); /* too large to keep: the clients get it all the same */
+    /* Too large to keep is no error: the clients get it all the same. */
+    (void)shd_writer_store(finish->writer, entry, hash, finish->caps[block], entry->head.stored_ms);
     return entry->head.kind;
 }

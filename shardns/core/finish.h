@@ -32,6 +32,7 @@ struct shd_finish {           /* filled by Python; one per upstream process */
     const struct shd_rules *rules;
     const void *table;
     struct shd_writer *writer;
+    const uint32_t *caps;                /* by block: index among the writer's caps (blocks with one cache id share one) */
     const struct shd_slot_segment *slots[128];
     uint32_t slot_count;
     uint32_t worker_count;               /* socket of slot s: fds[listener][s % worker_count] */
