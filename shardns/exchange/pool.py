@@ -1,0 +1,498 @@
+"""The way of a query to one of several upstreams and back: the only door of this package.
+
+A query goes to the upstream that the policy names first and that is neither down nor in back-off. If all goes well
+that is all. If not:
+
+    connection died          asked again at once, on another connection or upstream
+    connection silent        after Rtt.hedge_s (0.15 s usually) asked a second time elsewhere; what comes first counts
+    nothing by UDP           after Rtt.udp_retry_s asked again, of the next upstream, from another port
+    still nothing            asked again at RETRY_AT_S, given up at ASK_LIMIT_S
+    answer cannot be read    asked once more elsewhere
+    no connection            the next upstream; when none is left the query fails at once
+
+Every repetition is counted per query and bounded, so that an upstream in trouble gets at most MAX_SENDINGS times the
+load, and usually less: silence is held against a connection only when it overtook nothing since the query went out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from time import monotonic
+
+from shardns.dns import codes, message, names
+from shardns.exchange.ask import ASK_LIMIT_S, MAX_CLOSINGS, MAX_SENDINGS, RETRY_AT_S, Ask, Trouble
+from shardns.exchange.config import PoolConfig
+from shardns.exchange.health import NEVER
+from shardns.exchange.ids import Ids
+from shardns.exchange.outcome import (
+    NO_HEALTHY,
+    POOL_CLOSED,
+    UNPARSABLE,
+    WRONG_QUESTION,
+    Failure,
+    Outcome,
+    limit_text,
+)
+from shardns.exchange.peer import GROW_ASKS, Peer
+from shardns.exchange.policy import Policy
+from shardns.exchange.reply import GOOD, RCODE, Verdict, as_truncated, bare_error, judge
+from shardns.exchange.rtt import HEDGE_MIN_S
+from shardns.exchange.stats import Histogram, PoolStats
+from shardns.exchange.tcp import TcpLink
+from shardns.exchange.udp_socket import UdpLink
+
+CHECK_LIMIT_S = 1.0
+"""Seconds a health check waits (CoreDNS plugin/pkg/proxy/health.go)."""
+MAX_LINKS = 4
+"""TCP connections of a pool of one or two upstreams; each further upstream may have two more."""
+
+
+class Pool:
+    """Asks the upstreams of one `forward`. Everything happens in the loop's thread."""
+
+    def __init__(self, config: PoolConfig, stats: PoolStats, *, loop: asyncio.AbstractEventLoop) -> None:
+        """No connection is made before the first query. Raises OSError for a host that is no address."""
+        self._config = config
+        self._stats = stats
+        self._loop = loop
+        self._dice = random.Random()
+        self._policy = Policy(config.policy, len(config.upstreams), self._dice)
+        ids = Ids()
+        max_links = max(2, MAX_LINKS // len(config.upstreams))
+        self._peers = [
+            Peer(
+                index,
+                upstream,
+                config,
+                owner=self,
+                stats=stats.of(upstream.label),
+                loop=loop,
+                dice=self._dice,
+                ids=ids,
+                max_links=max_links,
+            )
+            for index, upstream in enumerate(config.upstreams)
+        ]
+        self._only = self._peers[0] if len(self._peers) == 1 else None
+        self._force_tcp = config.force_tcp
+        self._client_decides = not config.force_tcp and not config.prefer_udp
+        self._limit = config.max_concurrent
+        self._active = 0
+        self._check = message.query(
+            names.to_wire(config.health_check_domain), codes.Type.NS, id=0, rd=not config.health_check_no_rec
+        )
+        self._dirty: list[tuple[Peer, TcpLink]] = []  # have frames to write
+        self._failed: list[tuple[Ask, Outcome]] = []  # failed inside ask(): told from the loop
+        self._turn: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = NEVER
+        self._later: list[tuple[float, int, Ask]] = []  # a heap: what has had its first time-out
+        self._number = count()
+        self._closed = False
+
+    # ------------------------------------------------------------------------------------------------ asking
+
+    def ask(self, query: bytes, over_tcp: bool, done: Callable[[Outcome], None]) -> None:
+        """Send query (a whole message with one question; its id does not matter) to an upstream.
+
+        over_tcp is the client's own transport: it decides where the config leaves it open. done is called exactly
+        once, from the loop, never from here. Raises ValueError for a query without a whole question.
+        """
+        now = monotonic()
+        ask = Ask(query, self._force_tcp or (over_tcp and self._client_decides), done, now)
+        if self._limit and self._active >= self._limit:
+            self._reject(ask)
+            return
+        self._active += 1
+        peer = self._only
+        if peer is not None and ask.by_tcp:
+            link = peer.current
+            # The way of nearly every query: one upstream, a connection that is up and has room.
+            if link is not None and len(link.mux.waiting) < GROW_ASKS:
+                mux = link.mux
+                if not mux.out:
+                    self.woken(peer, link)
+                mux.send(ask, now)
+                return
+        if self._closed or not self._route(ask, now):
+            self._fail_soon(ask)
+
+    def flush(self) -> None:
+        """Write now what asks put on connections, instead of at the end of the loop's turn: saves one turn."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._end_turn()
+
+    def count_in_flight(self) -> None:
+        """Bring `in_flight` of every upstream's stats up to date; for the metrics page."""
+        for peer in self._peers:
+            peer.stats.in_flight = peer.in_flight()
+
+    async def close(self) -> None:
+        """Close all sockets; queries that wait end with CLOSED. Later queries do so too."""
+        self._closed = True
+        for handle in (self._turn, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._turn = self._timer = None
+        asks = [ask for peer in self._peers for ask in peer.close()]
+        asks += [ask for _, _, ask in self._later]
+        self._later.clear()
+        self._dirty.clear()
+        for ask, outcome in self._take_failed():
+            self._finish(ask, outcome)
+        for ask in dict.fromkeys(asks):
+            if not ask.troubled().finished:
+                self._finish(ask, Outcome(None, ask.troubled().label, Failure.CLOSED, POOL_CLOSED))
+
+    def _reject(self, ask: Ask) -> None:
+        """Too many queries wait: this one ends (CoreDNS plugin/forward/forward.go: REFUSED)."""
+        self._stats.max_concurrent_rejects += 1
+        self._active += 1
+        self._tell_soon(ask, Outcome(None, "", Failure.MAX_CONCURRENT, limit_text(self._limit)))
+
+    def _fail_soon(self, ask: Ask) -> None:
+        """End, from the loop, an ask that could not be sent anywhere."""
+        if self._closed:
+            self._finish_later_closed(ask)
+            return
+        trouble = ask.troubled()
+        self._tell_soon(ask, Outcome(None, trouble.label, trouble.failure, trouble.detail))
+
+    def _finish_later_closed(self, ask: Ask) -> None:
+        """A query to a closed pool."""
+        self._active -= 1
+        self._loop.call_soon(ask.done, Outcome(None, "", Failure.CLOSED, POOL_CLOSED))
+
+    def _tell_soon(self, ask: Ask, outcome: Outcome) -> None:
+        """Call done at the end of this turn."""
+        self._failed.append((ask, outcome))
+        self.stirred()
+
+    def _take_failed(self) -> list[tuple[Ask, Outcome]]:
+        failed, self._failed = self._failed, []
+        return failed
+
+    # ------------------------------------------------------------------------------------------------ routing
+
+    def _route(self, ask: Ask, now: float, avoid: Peer | None = None) -> bool:
+        """Send the ask to the first upstream in the policy's order that takes it; False when none does.
+
+        Those that failed for this ask already are left out, and so is avoid. The reason for a False is in the ask's
+        trouble.
+        """
+        trouble = ask.trouble
+        failed = trouble.failed if trouble is not None else 0
+        spared = down = 0
+        attempts = self._config.max_connect_attempts
+        for index in self._policy.order():
+            peer = self._peers[index]
+            if peer.health.down:
+                down += 1
+            if failed >> index & 1 or peer is avoid:
+                continue
+            if peer.health.down:
+                spared |= 1 << index
+            elif attempts and failed.bit_count() >= attempts:
+                return False
+            elif self._submit(peer, ask, now):
+                return True
+            else:
+                failed = ask.troubled().failed
+        if avoid is not None:
+            return False
+        if down == len(self._peers):
+            return self._route_broken(ask, now, spared)
+        return any(self._submit(peer, ask, now) for peer in self._peers if spared >> peer.index & 1)
+
+    def _route_broken(self, ask: Ask, now: float, spared: int) -> bool:
+        """Every upstream is down: take it that the checks are broken and try a random one, or fail."""
+        self._stats.healthcheck_broken += 1
+        if self._config.failfast:
+            trouble = ask.troubled()
+            trouble.failure, trouble.detail, trouble.label = Failure.ALL_DOWN, NO_HEALTHY, ""
+            return False
+        left = [peer for peer in self._peers if spared >> peer.index & 1]
+        return bool(left) and self._submit(self._dice.choice(left), ask, now)
+
+    def _submit(self, peer: Peer, ask: Ask, now: float, avoid: TcpLink | None = None) -> bool:
+        """Send the ask to this upstream, or note why not."""
+        if peer.submit(ask, now, avoid=avoid):
+            self.stirred()
+            return True
+        trouble = ask.troubled()
+        trouble.failed |= 1 << peer.index
+        trouble.failure, trouble.detail, trouble.label = Failure.REFUSED_CONNECT, peer.refusal_text(), peer.label
+        return False
+
+    def _ask_again(self, ask: Ask, trouble: Trouble, peer: Peer, place: object, now: float, *, other: bool) -> bool:
+        """Send the ask once more while it waits elsewhere; False when its limit is reached or nobody takes it.
+
+        other: rather to another upstream than to the same one, whose place it should not meet again.
+        """
+        attempts = self._config.max_connect_attempts
+        if trouble.sendings >= (min(attempts, MAX_SENDINGS) if attempts else MAX_SENDINGS):
+            return False
+        avoid = place if isinstance(place, TcpLink) else None
+        before = (trouble.failed, trouble.failure, trouble.detail, trouble.label)
+        stay = not other and avoid is not None and ask.by_tcp and peer.has_other(avoid)
+        if not (
+            (stay and self._submit(peer, ask, now, avoid))
+            or (len(self._peers) > 1 and self._route(ask, now, peer))
+            or self._submit(peer, ask, now, avoid)
+        ):
+            # It still waits where it was: this is no reason to call that place failed.
+            trouble.failed, trouble.failure, trouble.detail, trouble.label = before
+            return False
+        trouble.places += 1
+        trouble.sendings += 1
+        return True
+
+    # ------------------------------------------------------------------------------------------------ answers
+
+    def answered(self, peer: Peer, found: list[tuple[Ask, bytes, float]], now: float) -> None:
+        """Messages came by TCP."""
+        durations = peer.stats.durations
+        label = peer.label
+        for ask, wire, sent in found:
+            verdict = judge(wire, ask.question)
+            if verdict is not GOOD or ask.trouble is not None:
+                self._answered_oddly(peer, ask, wire, verdict, now - sent)
+                continue
+            rtt_s = now - sent
+            histogram = durations[wire[3] & RCODE]
+            if histogram is None:
+                histogram = durations[wire[3] & RCODE] = Histogram()
+            histogram.observe(rtt_s)
+            self._active -= 1
+            try:
+                ask.done(Outcome(wire, label, None, "", rtt_s))
+            except Exception as error:  # noqa: BLE001 - the other answers of this batch must not be lost with it
+                self._complain(error)
+
+    def datagram(self, peer: Peer, ask: Ask, wire: bytes, verdict: Verdict, now: float) -> None:
+        """An answer came by UDP; it has been judged."""
+        self._answered_oddly(peer, ask, wire, verdict, now - ask.sent)
+
+    def _answered_oddly(self, peer: Peer, ask: Ask, wire: bytes, verdict: Verdict, rtt_s: float) -> None:
+        """An answer to an ask that had trouble, or one that is not simply good."""
+        trouble = ask.trouble
+        if trouble is not None and trouble.finished:
+            return
+        by_tcp = ask.by_tcp
+        if verdict is Verdict.TRUNCATED or (verdict is Verdict.CUT and not by_tcp):
+            peer.stats.truncated += 1
+            if self._config.prefer_udp and not by_tcp:
+                self._retry_by_tcp(peer, ask)
+                return
+            if verdict is Verdict.CUT:
+                wire = as_truncated(wire, ask.question)
+        elif verdict is Verdict.BARE_ERROR:
+            wire = bare_error(wire, ask.question)
+        elif verdict is Verdict.WRONG_QUESTION:
+            peer.stats.wrong_questions += 1
+            self._finish(ask, Outcome(None, peer.label, Failure.MALFORMED, WRONG_QUESTION, rtt_s))
+            return
+        elif verdict is not GOOD:
+            self._answered_badly(peer, ask, rtt_s)
+            return
+        peer.stats.observe(wire[3] & RCODE, rtt_s)
+        self._finish(ask, Outcome(wire, peer.label, None, "", rtt_s))
+
+    def _retry_by_tcp(self, peer: Peer, ask: Ask) -> None:
+        """Ask again by TCP what did not fit into a datagram (RFC 7766 s.5), where it was asked before if possible."""
+        trouble = ask.troubled()
+        trouble.places -= 1
+        ask.by_tcp = True
+        now = monotonic()
+        peer.stats.retries += 1
+        if self._submit(peer, ask, now) or self._route(ask, now):
+            trouble.places += 1
+        elif not trouble.places:
+            self._fail(ask)
+
+    def _answered_badly(self, peer: Peer, ask: Ask, rtt_s: float) -> None:
+        """An answer that cannot be read: once that may be an accident, twice it is the answer."""
+        peer.stats.malformed += 1
+        trouble = ask.troubled()
+        now = monotonic()
+        again = not trouble.malformed and not trouble.pinned
+        trouble.malformed = True
+        if again and self._ask_again(ask, trouble, peer, trouble.place, now, other=True):
+            trouble.places -= 1
+            peer.stats.retries += 1
+            return
+        self._finish(ask, Outcome(None, peer.label, Failure.MALFORMED, UNPARSABLE, rtt_s))
+
+    # ------------------------------------------------------------------------------------------------ what went wrong
+
+    def lost(self, peer: Peer, ask: Ask, error: str, now: float, *, unreachable: bool) -> None:
+        """The ask gets no answer at this place: send it elsewhere unless it waits elsewhere already."""
+        trouble = ask.troubled()
+        if trouble.finished:
+            return
+        trouble.places -= 1
+        trouble.detail, trouble.label = error, peer.label
+        if unreachable:
+            trouble.failed |= 1 << peer.index
+            trouble.failure = Failure.REFUSED_CONNECT
+        else:
+            trouble.closings += 1
+            trouble.failure = Failure.CLOSED
+        if trouble.places:
+            return
+        if trouble.pinned or trouble.closings > MAX_CLOSINGS or not self._route(ask, now):
+            self._fail(ask)
+            return
+        trouble.places += 1
+        peer.stats.resent += 1
+
+    def late(self, peer: Peer, link: TcpLink | UdpLink | None, ask: Ask, now: float) -> None:
+        """The first time-out of an ask. From here on its times are kept in a heap: these are few."""
+        trouble = ask.troubled()
+        if trouble.finished or trouble.stage:
+            return
+        trouble.stage = 1
+        trouble.place = link
+        trouble.label = peer.label
+        self._plan_next(ask, trouble, now)
+        if isinstance(link, TcpLink):
+            if link.mux.progress >= ask.sent:
+                return  # younger queries were answered: the connection is well, the name is slow
+            peer.suspect(link, now)
+        elif link is None and len(self._peers) == 1:
+            return
+        if self._ask_again(ask, trouble, peer, link, now, other=not isinstance(link, TcpLink)):
+            if isinstance(link, UdpLink):
+                peer.stats.retries += 1
+                peer.health.trouble(now)
+            else:
+                peer.stats.hedges += 1
+
+    def _plan_next(self, ask: Ask, trouble: Trouble, now: float) -> None:
+        """Put the ask's next time-out into the heap."""
+        stage = trouble.stage - 1
+        at = ask.started + (RETRY_AT_S[stage] if stage < len(RETRY_AT_S) else ASK_LIMIT_S)
+        heappush(self._later, (max(at, now), next(self._number), ask))
+
+    def _come_again(self, ask: Ask, now: float) -> None:
+        """A later time-out of an ask: ask again or give up."""
+        trouble = ask.troubled()
+        if trouble.finished:
+            return
+        peer = next((peer for peer in self._peers if peer.label == trouble.label), self._peers[0])
+        if trouble.pinned or now >= ask.started + ASK_LIMIT_S:
+            peer.stats.timeouts += 1
+            peer.health.trouble(now)
+            trouble.failure = Failure.TIMEOUT
+            if trouble.place is not None:
+                trouble.detail = trouble.place.timeout_text()
+            self._fail(ask)
+            return
+        trouble.stage += 1
+        self._plan_next(ask, trouble, now)
+        peer.health.trouble(now)
+        if self._ask_again(ask, trouble, peer, trouble.place, now, other=True):
+            peer.stats.retries += 1
+
+    def _fail(self, ask: Ask) -> None:
+        """End the ask with what its trouble says."""
+        trouble = ask.troubled()
+        self._finish(ask, Outcome(None, trouble.label, trouble.failure, trouble.detail))
+
+    def _finish(self, ask: Ask, outcome: Outcome) -> None:
+        """End the ask, once."""
+        trouble = ask.trouble
+        if trouble is not None:
+            if trouble.finished:
+                return
+            trouble.finished = True
+        if trouble is None or not trouble.pinned:
+            self._active -= 1
+        try:
+            ask.done(outcome)
+        except Exception as error:  # noqa: BLE001 - other asks must not be lost with it
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        """Report an exception of a caller's callback."""
+        self._loop.call_exception_handler({"message": "exchange: a done callback raised", "exception": error})
+
+    # ------------------------------------------------------------------------------------------------ time
+
+    def woken(self, peer: Peer, link: TcpLink) -> None:
+        """A link gets its first frame of this turn."""
+        self._dirty.append((peer, link))
+        if self._turn is None:
+            self._turn = self._loop.call_soon(self._end_turn)
+
+    def stirred(self) -> None:
+        """Something has begun: the turn's end sees that the timer comes in time."""
+        if self._turn is None and not self._closed:
+            self._turn = self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        """Write the frames of all connections, tell of failures, and see that the timer comes in time."""
+        self._turn = None
+        now = monotonic()
+        while self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for peer, link in dirty:
+                peer.flush(link, now)
+        for ask, outcome in self._take_failed():
+            self._finish(ask, outcome)
+        # Whatever this turn began, nothing of it is due earlier: one timer serves all queries.
+        self._arm(now + HEDGE_MIN_S, now)
+
+    def _arm(self, at: float, now: float) -> None:
+        """Have _tick called at this time or before."""
+        if at < self._timer_at and not self._closed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = at
+            self._timer = self._loop.call_later(max(at - now, 0.001), self._tick)
+
+    def _tick(self) -> None:
+        """Do what is due in all upstreams and arm the timer for what is next."""
+        self._timer = None
+        self._timer_at = NEVER
+        now = monotonic()
+        later = self._later
+        while later and later[0][0] <= now:
+            self._come_again(heappop(later)[2], now)
+        due = NEVER
+        for peer in self._peers:
+            if now >= peer.health.next_check:
+                self._start_check(peer, now)
+            due = min(due, peer.tick(now))
+        if later:
+            due = min(due, later[0][0])
+        if due != NEVER:
+            self._arm(due, now)
+
+    def _start_check(self, peer: Peer, now: float) -> None:
+        """Ask the health check's question: any reply at all is health."""
+        peer.health.check_started()
+
+        def done(outcome: Outcome) -> None:
+            if outcome.wire is not None or outcome.failure is Failure.MALFORMED:
+                peer.health.check_answered()
+            elif outcome.failure is not Failure.CLOSED or not self._closed:
+                peer.stats.healthcheck_failures += 1
+                peer.health.check_failed(monotonic())
+                self.stirred()
+
+        ask = Ask(self._check, self._force_tcp, done, now)
+        trouble = ask.troubled()
+        trouble.pinned = True
+        trouble.stage = 1
+        trouble.label = peer.label
+        if peer.submit(ask, now, forced=True):
+            self.stirred()
+            heappush(self._later, (now + CHECK_LIMIT_S, next(self._number), ask))
+        else:
+            self._fail(ask)
