@@ -5,6 +5,8 @@ Text that leaves this module is escaped as CoreDNS's library (miekg/dns) does it
 
 from __future__ import annotations
 
+import ipaddress
+
 from shardns.errors import Malformed
 
 MAX_WIRE = 255  # bytes of a whole name, root byte included (RFC 1035 s.2.3.4)
@@ -106,6 +108,18 @@ def is_subdomain(name: str, zone: str) -> bool:
 def labels(name: str) -> int:
     """How many labels a normalised name has; the root has none."""
     return 0 if name == "." else len(_split(name))
+
+
+def ip_text(text: str) -> str | None:
+    """The IP address in its canonical form (RFC 5952), with %interface kept on IPv6; None if it is none."""
+    address, percent, scope = text.partition("%")
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if percent and (found.version == 4 or not scope):
+        return None
+    return f"{found}{percent}{scope}"
 
 
 def _split(text: str) -> list[bytes]:

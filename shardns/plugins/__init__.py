@@ -1,0 +1,1 @@
+"""One module per plugin: what its lines in the Corefile mean. No module here imports another but api and order."""

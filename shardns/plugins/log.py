@@ -1,0 +1,131 @@
+"""log: a line per query. CoreDNS 1.13.2 plugin/log/setup.go and plugin/pkg/replacer.
+
+log [NAMES...] [FORMAT] {
+    class all|success|denial|error ...
+}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shardns.corefile import Directive, Token
+from shardns.errors import ConfigError, Problems
+from shardns.plugins import api
+
+NAME = "log"
+FACETS: frozenset[api.Facet] = frozenset()
+
+COMMON = (
+    '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" '
+    "{rcode} {>rflags} {rsize} {duration}"
+)
+COMBINED = COMMON + ' "{>opcode}"'
+CLASSES = ("all", "success", "denial", "error")
+LABELS = frozenset(
+    f"{{{word}}}"
+    for word in (
+        *("type", "name", "class", "proto", "size", "remote", "port", "local", "rcode", "rsize", "duration"),
+        *(">id", ">opcode", ">do", ">bufsize", ">rflags"),
+    )
+)
+_BRACED = re.compile(r"\{[^{}]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a format: text to print as it is, or (is_label) a placeholder such as "{>id}" to fill in."""
+
+    text: str
+    is_label: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Queries below zone whose answer is of one of the classes are printed in this format."""
+
+    zone: str = "."
+    format: str = COMMON  # {common} and {combined} already replaced
+    classes: tuple[str, ...] = ("all",)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The format taken apart."""
+        return parts(self.format)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Rules in the order of the file; for a query the first whose zone matches decides."""
+
+    rules: tuple[Rule, ...]
+
+
+def setup(directives: Sequence[Directive], scope: api.Scope) -> Config:
+    """The rules of all log lines of a block."""
+    problems = Problems()
+    rules: list[Rule] = []
+    for directive in directives:
+        with problems.caught():
+            rules += _rules(directive, scope)
+    problems.check()
+    return Config(tuple(rules))
+
+
+def _rules(directive: Directive, scope: api.Scope) -> list[Rule]:
+    """The rules of one line: one per name.
+
+    DIFFERS: a lone argument with a brace is a format (CoreDNS takes it for a name, and logs nothing).
+    """
+    args = directive.args
+    form = COMMON
+    if args and "{" in args[-1].text:
+        form = _format(args[-1], scope)
+        args = args[:-1]
+    none: tuple[str, ...] = ()
+    classes = api.options(NAME, none, directive, scope, {"class": _class}, repeatable={"class"})
+    zones = api.zones(NAME, args) or (".",)
+    return [Rule(zone, form, classes or ("all",)) for zone in zones]
+
+
+def _format(token: Token, scope: api.Scope) -> str:
+    """The format with its short forms replaced. Placeholders that mean nothing get a warning."""
+    form = token.text.replace("{common}", COMMON).replace("{combined}", COMBINED)
+    for found in _BRACED.findall(form):
+        if found.startswith("{/"):
+            scope.warn(ConfigError(token.at, f"log: {found} prints as -", hint="there is no metadata plugin"))
+        elif found not in LABELS:
+            hint = api.did_you_mean(found, LABELS)
+            scope.warn(ConfigError(token.at, f"log: {found} is no placeholder and prints as it is", hint=hint))
+    return form
+
+
+def _class(classes: tuple[str, ...], line: Directive, _scope: api.Scope) -> tuple[str, ...]:
+    """The classes so far and those of one more line, each once, in a fixed order."""
+    wanted = set(classes)
+    for token in api.arguments(NAME, line, 1):
+        if token.text not in CLASSES:
+            hint = api.did_you_mean(token.text, CLASSES)
+            raise ConfigError(token.at, "log: unknown class", got=token.text, hint=hint)
+        wanted.add(token.text)
+    return tuple(name for name in CLASSES if name in wanted)
+
+
+def parts(form: str) -> tuple[Part, ...]:
+    """A format as literal text and placeholders, in order; {/metadata} prints as "-"."""
+    found: list[Part] = []
+    literal = ""
+    at = 0
+    for match in _BRACED.finditer(form):
+        literal += form[at : match.start()]
+        at = match.end()
+        if match[0] in LABELS:
+            found += [Part(literal, is_label=False)] if literal else []
+            found.append(Part(match[0], is_label=True))
+            literal = ""
+        else:
+            literal += "-" if match[0].startswith("{/") else match[0]
+    literal += form[at:]
+    return tuple([*found, Part(literal, is_label=False)] if literal else found)
