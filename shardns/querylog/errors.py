@@ -8,27 +8,44 @@ The first error that fits a pattern starts its period; the count is printed when
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+from shardns import re2, units
 
 _PREFIX = "plugin/errors: "
 
 
+class PatternLike(Protocol):
+    """What the `errors` plugin's configuration says in one `consolidate` line."""
+
+    @property
+    def period_s(self) -> float:
+        """How long errors are counted after the first."""
+
+    @property
+    def pattern(self) -> str:
+        """RE2 syntax; searched for anywhere in the error's text."""
+
+    @property
+    def level(self) -> str:
+        """Of the line: debug, info, warning or error."""
+
+    @property
+    def show_first(self) -> bool:
+        """The first error of a period is printed at once (CoreDNS 1.14.4)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One `consolidate DURATION REGEX [LEVEL] [show_first]`."""
+    """A pattern with CoreDNS's defaults."""
 
-    period_ns: int
-    regex: re.Pattern[str]
-    """Searched for anywhere in the error's text."""
-    source: str
-    """REGEX as written, for the line."""
+    period_s: float
+    pattern: str
     level: str = "error"
-    """debug, info, warning or error."""
     show_first: bool = False
-    """The first error of a period is printed at once (CoreDNS 1.14.4)."""
 
 
 def error_line(rcode: int, name: str, qtype: str, error: str, level: str = "error") -> str:
@@ -50,9 +67,10 @@ def panic_lines(server: str, error: BaseException, *, stacktrace: bool) -> list[
 class ErrorLog:
     """The `errors` directive of one server block. Times are nanoseconds of one clock, the caller's."""
 
-    def __init__(self, patterns: Sequence[Pattern] = (), *, debug: bool = False) -> None:
+    def __init__(self, patterns: Sequence[PatternLike] = (), *, debug: bool = False) -> None:
         """debug: whether [DEBUG] lines are printed at all (CoreDNS's debug plugin)."""
         self._patterns = patterns
+        self._regexes = [re2.parse(pattern.pattern).compiled for pattern in patterns]
         self._counts = [0] * len(patterns)
         self._ends_ns = [0] * len(patterns)
         self._debug = debug
@@ -62,12 +80,12 @@ class ErrorLog:
         """The line to print for a query that failed now; None when it was only counted."""
         level = "error"
         for i, pattern in enumerate(self._patterns):
-            if not pattern.regex.search(error):
+            if not self._regexes[i].search(error):
                 continue
             if not self._stopped:
                 self._counts[i] += 1
                 if self._counts[i] == 1:
-                    self._ends_ns[i] = now_ns + pattern.period_ns
+                    self._ends_ns[i] = now_ns + round(pattern.period_s * 1e9)
                 if self._counts[i] > 1 or not pattern.show_first:
                     return None
                 level = pattern.level
@@ -94,29 +112,9 @@ class ErrorLog:
         pattern = self._patterns[i]
         if count <= pattern.show_first or not self._is_printed(pattern.level):
             return None
-        period = go_duration(pattern.period_ns)
-        return f"[{pattern.level.upper()}] {_PREFIX}{count} errors like '{pattern.source}' occurred in last {period}"
+        period = units.duration_text(pattern.period_s)
+        return f"[{pattern.level.upper()}] {_PREFIX}{count} errors like '{pattern.pattern}' occurred in last {period}"
 
     def _is_printed(self, level: str) -> bool:
         """Whether lines of this level are printed."""
         return level != "debug" or self._debug
-
-
-def go_duration(nanoseconds: int) -> str:
-    """The duration as Go's time.Duration prints it: 1h0m0s, 30s, 1.5s, 250ms; 0s for none. Not below 0."""
-    for unit, name in ((1, "ns"), (1_000, "µs"), (1_000_000, "ms")):
-        if nanoseconds < min(unit * 1000, 1_000_000_000) and nanoseconds:
-            return _decimal(nanoseconds, unit) + name
-    minutes, rest = divmod(nanoseconds, 60_000_000_000)
-    hours, minutes = divmod(minutes, 60)
-    seconds = _decimal(rest, 1_000_000_000) + "s"
-    if hours:
-        return f"{hours}h{minutes}m{seconds}"
-    return f"{minutes}m{seconds}" if minutes else seconds
-
-
-def _decimal(value: int, unit: int) -> str:
-    """Value over unit (a power of ten), exactly and without trailing zeros."""
-    whole, part = divmod(value, unit)
-    digits = str(part).rjust(len(str(unit)) - 1, "0").rstrip("0") if part else ""
-    return f"{whole}.{digits}" if digits else str(whole)

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from shardns.dns import names
-from shardns.querylog.record import ALL, LogRecord, name_text
+from shardns.querylog.record import CLASSES, LogRecord, name_text
 from shardns.querylog.template import COMMON, compile_format
+
+
+class RuleLike(Protocol):
+    """What the `log` plugin's configuration says for one NAME."""
+
+    @property
+    def zone(self) -> str:
+        """Normalised; the rule is for names at and below it."""
+
+    @property
+    def format(self) -> str:
+        """See template.py."""
+
+    @property
+    def classes(self) -> Collection[str]:
+        """Words: success, denial, error, all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One NAME of a `log` directive."""
+    """A rule with CoreDNS's defaults."""
 
-    name: str = "."
-    """Normalised; the rule is for names at and below it."""
+    zone: str = "."
     format: str = COMMON
-    classes: int = ALL
-    """Bits of enum shd_log_class."""
+    classes: tuple[str, ...] = ("all",)
 
 
 class QueryLog:
     """The `log` directives of one server block, compiled. The first rule whose name fits decides, by its classes."""
 
-    def __init__(self, rules: Iterable[Rule], local_hosts: Mapping[int, str]) -> None:
+    def __init__(self, rules: Iterable[RuleLike], local_hosts: Mapping[int, str]) -> None:
         """local_hosts: listener index to the address it listens on."""
         self._rules: list[tuple[str, int, Callable[[LogRecord], str]]] = [
-            (rule.name, rule.classes, compile_format(rule.format, local_hosts)) for rule in rules
+            (rule.zone, class_mask(rule.classes), compile_format(rule.format, local_hosts)) for rule in rules
         ]
 
     @property
@@ -40,7 +55,15 @@ class QueryLog:
 
     def line(self, record: LogRecord) -> str | None:
         """The line to write, "[INFO] ..." without its end; None when this reply is not logged."""
-        for name, classes, write in self._rules:
-            if name == "." or names.is_subdomain(name_text(record.name), name):
+        for zone, classes, write in self._rules:
+            if zone == "." or names.is_subdomain(name_text(record.name), zone):
                 return "[INFO] " + write(record) if classes & record.log_class else None
         return None
+
+
+def class_mask(words: Collection[str]) -> int:
+    """The bits of enum shd_log_class that the words stand for."""
+    mask = 0
+    for word in words:
+        mask |= CLASSES[word]
+    return mask
