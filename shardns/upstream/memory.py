@@ -1,0 +1,109 @@
+"""The upstream process's view of shared memory, and the struct shd_finish that the C core works with.
+
+Mapped writable: the table and the process's own segment. Mapped read-only: every worker slot.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+from shardns.core import ffi, lib
+from shardns.log import get_logger
+from shardns.plan.compiled import compile_rules
+from shardns.role import Segment, Wiring
+
+UDP_MAX = 4096
+"""Octets of a UDP reply at most, whatever the client offers (RFC 6891 s.6.2.5)."""
+NONE = 0xFFFFFFFF
+
+log = get_logger()
+
+CData = Any  # cffi has no types for what it makes
+
+
+def mapped(segment: Segment, kind: str, *, writable: bool) -> CData:
+    """The segment as a pointer of C type kind; the mapping lives as long as the pointer."""
+    descriptor = segment.writable_fd if writable else segment.readable_fd
+    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+    memory = mmap.mmap(descriptor, segment.size, mmap.MAP_SHARED, protection)
+    return ffi.from_buffer(kind, memory, require_writable=writable)
+
+
+class Memory:
+    """All segments, mapped, and what C needs to find its way in them."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        """Map and check everything; write nothing."""
+        plan = wiring.plan
+        self.table = mapped(wiring.table, "struct shd_table_header *", writable=True)
+        self.own = mapped(wiring.upstream, "struct shd_upstream_segment *", writable=True)
+        self.slots = [mapped(slot, "struct shd_slot_segment *", writable=False) for slot in wiring.slots]
+        self.rules = compile_rules(plan)
+        self.caps, self._cap_of = self._make_caps(wiring)
+        self._marks = ffi.new("struct shd_mark *[]", [slot.marks for slot in self.slots])
+        self._writer_memory = ffi.new("uint8_t[]", 1)
+        self.writer = ffi.NULL
+        logs = any("log" in block.plugins for block in plan.blocks)
+        self.log_ring = ffi.new("struct shd_log_ring *") if logs else ffi.NULL
+        self._entry = ffi.new("struct shd_entry *")
+        self.finish = ffi.new("struct shd_finish *")
+        self._fill(wiring)
+
+    def _make_caps(self, wiring: Wiring) -> tuple[CData, CData]:
+        """The caps of all cache ids, and for each block the index of its own."""
+        blocks = wiring.plan.blocks
+        ids = list(dict.fromkeys(block.cache_id for block in blocks if "cache" in block.plugins))
+        caps = ffi.new("struct shd_cap[]", max(1, len(ids)))
+        cap_of = ffi.new("uint32_t[]", max(1, len(blocks)))
+        for block in blocks:
+            cap_of[block.index] = NONE
+            cache: Any = block.plugins.get("cache")
+            if cache is not None:
+                at = cap_of[block.index] = ids.index(block.cache_id)
+                caps[at] = {
+                    "cache_id": block.cache_id,
+                    "success_cap": cache.success.capacity,
+                    "denial_cap": cache.denial.capacity,
+                }
+        self.cap_count = len(ids)
+        return caps, cap_of
+
+    def _fill(self, wiring: Wiring) -> None:
+        """Fill struct shd_finish, all but the writer."""
+        finish = self.finish
+        finish.rules = self.rules.pointer
+        finish.table = self.table
+        finish.caps = self._cap_of
+        for number, slot in enumerate(self.slots):
+            finish.slots[number] = slot
+        finish.slot_count = len(self.slots)
+        finish.worker_count = wiring.worker_count
+        finish.own = self.own
+        finish.entry = self._entry
+        finish.log = self.log_ring
+        finish.udp_max = UDP_MAX
+        for listener in range(lib.SHD_LISTENERS_MAX):
+            for worker in range(lib.SHD_WORKERS_MAX):
+                sock = wiring.udp.get((listener, worker))
+                finish.fds[listener][worker] = -1 if sock is None else sock.fileno()
+        if lib.shd_finish_create(finish) < 0:
+            raise MemoryError("shd_finish_create")
+
+    def take_over(self) -> None:
+        """Become the table's writer: from here on nobody else may be."""
+        geometry = ffi.addressof(self.table, "geometry")
+        self._writer_memory = ffi.new("uint64_t[]", lib.shd_writer_size(geometry, self.cap_count) // 8 + 1)
+        self.writer = ffi.cast("struct shd_writer *", self._writer_memory)
+        found = lib.shd_writer_init(self.writer, self.table, self._marks, len(self.slots), self.caps, self.cap_count)
+        self.finish.writer = self.writer
+        log.info("table.opened", entries=found)
+
+    def log_records(self) -> Iterator[CData]:
+        """The log records of replies made here, each valid until the next is asked for."""
+        if self.log_ring == ffi.NULL:
+            return
+        record = ffi.new("struct shd_log_record *")
+        while lib.shd_log_take(self.log_ring, record):
+            yield record
