@@ -35,25 +35,12 @@ _BRACED = re.compile(r"\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a format: text to print as it is, or (is_label) a placeholder such as "{>id}" to fill in."""
-
-    text: str
-    is_label: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Rule:
     """Queries below zone whose answer is of one of the classes are printed in this format."""
 
     zone: str = "."
     format: str = COMMON  # {common} and {combined} already replaced
     classes: tuple[str, ...] = ("all",)
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """The format taken apart."""
-        return parts(self.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +98,3 @@ def _class(classes: tuple[str, ...], line: Directive, _scope: api.Scope) -> tupl
             raise ConfigError(token.at, "log: unknown class", got=token.text, hint=hint)
         wanted.add(token.text)
     return tuple(name for name in CLASSES if name in wanted)
-
-
-def parts(form: str) -> tuple[Part, ...]:
-    """A format as literal text and placeholders, in order; {/metadata} prints as "-"."""
-    found: list[Part] = []
-    literal = ""
-    at = 0
-    for match in _BRACED.finditer(form):
-        literal += form[at : match.start()]
-        at = match.end()
-        if match[0] in LABELS:
-            found += [Part(literal, is_label=False)] if literal else []
-            found.append(Part(match[0], is_label=True))
-            literal = ""
-        else:
-            literal += "-" if match[0].startswith("{/") else match[0]
-    literal += form[at:]
-    return tuple([*found, Part(literal, is_label=False)] if literal else found)

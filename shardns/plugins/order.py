@@ -95,6 +95,9 @@ NAMES = tuple(name for name, _ in _ORDER)
 BUILT_NAMES = tuple(name for name, built in _ORDER if built)
 _PLACE = {name: place for place, name in enumerate(NAMES)}
 
+# Plugins that may write an answer; a block with none of them has nothing to say.
+_ANSWERING = frozenset({"template", "hosts", "forward", "whoami"})
+
 
 def plugin(name: str) -> Plugin:
     """The module of a built plugin."""
@@ -108,11 +111,11 @@ def is_known(name: str) -> bool:
     return name in _PLACE or name in EXTERNAL
 
 
-def place(name: str) -> int:
-    """The plugin's place in the order; smaller meets the query earlier."""
-    return _PLACE[name]
-
-
 def runs_on_a_miss(name: str) -> bool:
     """True for `cache` and what stands below it: what decides the contents of a block's entries."""
     return _PLACE[name] >= _PLACE["cache"]
+
+
+def answers(name: str) -> bool:
+    """True for a plugin that may write an answer itself."""
+    return name in _ANSWERING
