@@ -187,7 +187,6 @@ class MissLine:
         self._attempts = 0  # to connect, since the last answer
         self._retry: asyncio.TimerHandle | None = None
         self._is_closed = False
-        self.after_answers: Callable[[], None] = _nothing  # called once after the answers of one read were handed out
         self.resent = 0  # requests sent once more, for tests and diagnosis
         self.failed = 0  # requests that ended without an answer
 
@@ -253,8 +252,6 @@ class MissLine:
             self._waiting_octets -= len(waiting.octets)
             self.failed += 1
             waiting.done(None)
-        if ids:
-            self.after_answers()
 
     # ---- connecting
 
@@ -333,7 +330,6 @@ class MissLine:
             if waiting is not None:
                 self._waiting_octets -= len(waiting.octets)
                 waiting.done(wire)
-        self.after_answers()
 
     def _flush_soon(self) -> None:
         """Write at the end of this turn of the loop, all requests of the turn in one call."""
@@ -376,7 +372,3 @@ class MissLine:
         except OSError:
             self._broken()
             return -1
-
-
-def _nothing() -> None:
-    """Nobody wants to know."""

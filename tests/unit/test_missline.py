@@ -182,18 +182,6 @@ async def test_out_of_order(asker: Asker, upstream: Upstream) -> None:
     assert asker.line.waiting == 0
 
 
-async def test_after_answers_is_called_once_per_read(asker: Asker, upstream: Upstream) -> None:
-    """The caller can gather what one read brought and write it in one go."""
-    calls: list[int] = []
-    asker.line.after_answers = lambda: calls.append(len(asker.got))
-    for name in "abc":
-        asker.ask(name)
-    await upstream.start()
-    await upstream.answer(*[(request.id, b"") for request in await upstream.requests(3)])
-    await asker.until(3)
-    assert calls == [3]
-
-
 async def test_killed_in_mid_flight(asker: Asker, upstream: Upstream) -> None:
     """What was not answered is sent again to the next life, with the same id, and is answered exactly once."""
     for name in "abc":

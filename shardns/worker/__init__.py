@@ -1,0 +1,1 @@
+"""The worker process: UDP in a C thread, TCP clients in the event loop, hits out of the table it maps read-only."""

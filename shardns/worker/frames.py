@@ -1,0 +1,56 @@
+"""What a TCP connection needs of the core, and the two buffers that all connections share.
+
+The core's own side of it is answering.py; tests have another.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+import struct
+from typing import Any, Final, Protocol
+
+FRAME_MAX: Final = 65537  # octets of a frame: prefix and message (RFC 1035 s.4.2.2)
+READ_MAX: Final = 65536  # octets asked for per read
+
+# cffi's objects have no types.
+Cdata = Any
+# What Python's sockets call an address depends on the family.
+Address = tuple[Any, ...]
+
+
+class Stop(enum.IntEnum):
+    """Why the core stopped reading frames: enum shd_frames_stop."""
+
+    DONE = 0
+    MORE = 1
+    CLOSE = 2
+
+
+class Answering(Protocol):
+    """What a connection needs of the core; tests have one of their own."""
+
+    buffer: bytearray  # what was read; FRAME_MAX + READ_MAX octets
+    out: memoryview  # the replies of the last call of answer or fail
+
+    def client(self, listener: int, address: Address, family: int) -> Cdata:
+        """The far end of a connection, as answer wants it."""
+
+    def answer(self, client: Cdata, start: int, end: int, now_ns: int, miss_room: int) -> Cdata:
+        """Answer the whole frames in buffer[start:end]: a struct shd_frames, offsets relative to start."""
+
+    def count(self, client: Cdata, duration_ns: int) -> None:
+        """Count the replies of the last answer, duration_ns after they were read."""
+
+    def fail(self, client: Cdata, packet: bytes, duration_ns: int) -> int:
+        """The length of the SERVFAIL frame for packet, which is put into out and counted; 0 for none."""
+
+
+def sockaddr(address: Address, family: int) -> bytes:
+    """The struct sockaddr_in or sockaddr_in6 of an address as Python's sockets give it."""
+    if family == socket.AF_INET:
+        host, port = address
+        return struct.pack("=H", family) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8)
+    host, port, flow, scope = address
+    packed = socket.inet_pton(family, host.partition("%")[0])
+    return struct.pack("=H", family) + struct.pack("!HI", port, flow) + packed + struct.pack("=I", scope)

@@ -1,0 +1,452 @@
+"""TCP clients: every query gets one reply, and no client can keep more than its share of time and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from shardns.worker import connection as connection_module
+from shardns.worker.tcp import Limits, TcpServer
+from tests.unit.worker.fakes import BIG, FRAMES, Client, Clock, FakeAnswering, FakeLine, framed
+
+
+class Bench:
+    """A server on loopback with a fake core and a fake miss line."""
+
+    def __init__(self) -> None:
+        """Listen; serve begins."""
+        self.clock = Clock()
+        self.answering = FakeAnswering()
+        self.line = FakeLine()
+        self.counters = SimpleNamespace(tcp_connections=0, tcp_open=0, tcp_evicted=0)
+        self.clients: list[Client] = []
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.listening.setblocking(False)
+        self.server = self.make(Limits())
+        self.server.listen({7: self.listening})
+
+    def make(self, limits: Limits) -> TcpServer:
+        """A server that does not listen yet."""
+        loop = asyncio.get_running_loop()
+        return TcpServer(loop, self.answering, self.line, self.counters, clock_ns=self.clock, limits=limits)
+
+    def limit(self, **limits: float) -> None:
+        """Change what clients may use."""
+        self.server.limits = replace(self.server.limits, **limits)  # type: ignore[arg-type]
+
+    async def connect(self, receive_octets: int = 0) -> Client:
+        """A client, accepted by the server."""
+        raw = socket.socket()
+        if receive_octets:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
+        raw.setblocking(False)
+        accepted = self.counters.tcp_connections
+        await asyncio.get_running_loop().sock_connect(raw, self.listening.getsockname())
+        client = Client(*await asyncio.open_connection(sock=raw))
+        self.clients.append(client)
+        await self.until(lambda: self.counters.tcp_connections > accepted)
+        return client
+
+    async def until(self, is_true: Callable[[], object]) -> None:
+        """Let the loop run until that is so."""
+        async with asyncio.timeout(10):
+            while not is_true():  # noqa: ASYNC110 - conditions of all kinds
+                await asyncio.sleep(0)
+
+    async def settle(self) -> None:
+        """Let the loop run until what was sent on loopback has surely been seen."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def tick_after(self, seconds: float) -> None:
+        """Let time pass; then the server looks at it."""
+        self.clock.pass_s(seconds)
+        self.server.tick()
+        await self.settle()
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """A server with its tools, closed after the test."""
+    bench = Bench()
+    yield bench
+    bench.server.close()
+    bench.listening.close()
+    for client in bench.clients:
+        client.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await client.writer.wait_closed()
+    assert bench.server.held_octets == 0
+    assert bench.counters.tcp_open == 0
+
+
+# ------------------------------------------------------------------------------------------------------------ queries
+
+
+async def test_pipelined_queries_are_answered_together(bench: Bench) -> None:
+    """All frames of a read are one call of the core, and each reply is counted."""
+    client = await bench.connect()
+    client.send(framed(b"h1", b"h2", b"h3"))
+    assert await client.receive(3) == [b"H1", b"H2", b"H3"]
+    assert bench.answering.calls == [3]
+    assert len(bench.answering.counted) == 3
+
+
+async def test_cut_at_every_octet(bench: Bench) -> None:
+    """It does not matter where the octets of two frames are cut."""
+    octets = framed(b"h1", b"mx")
+    client = await bench.connect()
+    for cut in range(1, len(octets)):
+        client.send(octets[:cut])
+        await bench.settle()
+        client.send(octets[cut:])
+        assert await client.receive() == [b"H1"]
+        await bench.until(lambda: bench.line.asked)
+        bench.line.answer(b"mx", b"X")
+        assert await client.receive() == [b"X"]
+
+
+async def test_octet_by_octet(bench: Bench) -> None:
+    """A frame may come in as many pieces as it has octets."""
+    client = await bench.connect()
+    for octet in framed(b"hello", b"h"):
+        client.send(bytes([octet]))
+        await bench.settle()
+    assert await client.receive(2) == [b"Hello", b"H"]
+
+
+async def test_more_than_one_call_takes(bench: Bench) -> None:
+    """A read with more frames than the core takes at once is answered completely, in order."""
+    client = await bench.connect()
+    messages = [b"h%d" % i for i in range(5 * FRAMES + 3)]
+    client.send(framed(*messages))
+    assert await client.receive(len(messages)) == [b"H" + message[1:] for message in messages]
+    assert max(bench.answering.calls) <= FRAMES
+
+
+async def test_the_largest_query(bench: Bench) -> None:
+    """A message of 65,535 octets is read whole, with another right behind it."""
+    client = await bench.connect()
+    client.send(framed(b"h" * 65_535, b"h2"))
+    assert await client.receive(2) == [b"H" + b"h" * 65_534, b"H2"]
+
+
+async def test_hits_overtake_misses(bench: Bench) -> None:
+    """Replies leave as they are ready (RFC 7766 s.6.2.1.1)."""
+    client = await bench.connect()
+    client.send(framed(b"m1", b"m2", b"h3"))
+    assert await client.receive() == [b"H3"]
+    bench.line.answer(b"m2", b"M2")
+    assert await client.receive() == [b"M2"]
+    bench.line.answer(b"m1", b"M1")
+    assert await client.receive() == [b"M1"]
+
+
+async def test_what_the_miss_line_is_told(bench: Bench) -> None:
+    """A miss carries the listener, the client's address and the query as received."""
+    client = await bench.connect()
+    client.send(framed(b"mMiXeD"))
+    await bench.until(lambda: bench.line.asked)
+    (asked,) = bench.line.asked
+    port = client.writer.get_extra_info("sockname")[1]
+    assert (asked.listener, asked.wire, asked.kind) == (7, b"mMiXeD", 1)
+    assert asked.peer[2:8] == port.to_bytes(2, "big") + bytes([127, 0, 0, 1])
+
+
+async def test_a_stale_hit_asks_for_a_refresh(bench: Bench) -> None:
+    """The client has its reply; nobody waits for the ask."""
+    client = await bench.connect()
+    client.send(framed(b"s1"))
+    assert await client.receive() == [b"H1"]
+    (asked,) = bench.line.asked
+    assert (asked.kind, asked.done) == (2, None)
+
+
+async def test_a_miss_that_fails(bench: Bench) -> None:
+    """Where the upstream process gives no answer the core makes one."""
+    client = await bench.connect()
+    client.send(framed(b"m1"))
+    await bench.until(lambda: bench.line.asked)
+    bench.line.answer(b"m1", None)
+    assert await client.receive() == [b"FAILm1"]
+
+
+async def test_a_miss_without_reply(bench: Bench) -> None:
+    """An empty reply is none; the connection goes on."""
+    client = await bench.connect()
+    client.send(framed(b"m1"))
+    await bench.until(lambda: bench.line.asked)
+    bench.line.answer(b"m1", b"")
+    client.send(framed(b"h2"))
+    assert await client.receive() == [b"H2"]
+
+
+async def test_the_client_is_gone(bench: Bench) -> None:
+    """A reply for a connection that is closed by now goes nowhere."""
+    client = await bench.connect()
+    client.send(framed(b"m1"))
+    await bench.until(lambda: bench.line.asked)
+    client.writer.transport.abort()
+    bench.server.close()
+    bench.line.answer(b"m1", b"M1")
+    await bench.settle()
+
+
+async def test_half_closed(bench: Bench) -> None:
+    """A client that has sent its last query still gets every reply, then the end."""
+    client = await bench.connect()
+    client.send(framed(b"h1", b"m2", b"m3"))
+    client.writer.write_eof()
+    assert await client.receive() == [b"H1"]
+    bench.line.answer(b"m3", b"M3")
+    assert await client.receive() == [b"M3"]
+    bench.line.answer(b"m2", b"M2")
+    assert await client.receive() == [b"M2"]
+    assert await client.is_closed()
+
+
+@pytest.mark.parametrize("bad", [b"", b"?"])
+async def test_a_frame_without_answer(bench: Bench, bad: bytes) -> None:
+    """What came before it is answered, misses too; what comes after is not, and the connection ends without a reset."""
+    client = await bench.connect()
+    client.send(framed(b"h1", b"m2", bad, b"h3") + bytes(70_000))
+    assert await client.receive() == [b"H1"]
+    bench.line.answer(b"m2", b"M2")
+    assert await client.receive() == [b"M2"]
+    assert await client.reader.read() == b""
+    assert bench.server.open == 1
+    client.writer.close()
+    await bench.until(lambda: bench.server.open == 0)
+
+
+# ------------------------------------------------------------------------------------------------------------- limits
+
+
+async def test_misses_in_flight(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With so many misses in flight nothing more is read; each answer makes room for one."""
+    monkeypatch.setattr(connection_module, "IN_FLIGHT_MAX", 3)
+    client = await bench.connect()
+    client.send(framed(b"m1", b"m2", b"m3", b"m4", b"h5") + b"\0")
+    await bench.settle()
+    assert [asked.wire for asked in bench.line.asked] == [b"m1", b"m2", b"m3"]
+    bench.line.answer(b"m2", b"M2")
+    await bench.settle()
+    assert [asked.wire for asked in bench.line.asked] == [b"m1", b"m3", b"m4"]
+    bench.line.answer(b"m1", b"M1")
+    assert await client.receive(3) == [b"M2", b"M1", b"H5"]
+    client.send(b"\2h6")
+    assert await client.receive() == [b"H6"]
+
+
+async def test_the_longest_idle_connection_makes_room(bench: Bench) -> None:
+    """Of those with nothing in hand the one that was not used for the longest goes."""
+    bench.limit(connections=3)
+    busy, old, young = [await bench.connect() for _ in range(3)]
+    busy.send(framed(b"m1"))
+    await bench.until(lambda: bench.line.asked)
+    bench.clock.pass_s(1)
+    young.send(framed(b"h1"))
+    assert await young.receive() == [b"H1"]
+    await bench.connect()
+    assert await old.is_closed()
+    bench.line.answer(b"m1", b"M1")
+    assert await busy.receive() == [b"M1"]
+    assert (bench.counters.tcp_evicted, bench.counters.tcp_open, bench.server.open) == (1, 3, 3)
+
+
+async def test_nobody_is_idle(bench: Bench) -> None:
+    """If all have something in hand the one that was not used for the longest goes."""
+    bench.limit(connections=2)
+    first, second = [await bench.connect() for _ in range(2)]
+    first.send(framed(b"m1"))
+    await bench.until(lambda: len(bench.line.asked) == 1)
+    second.send(framed(b"m2"))
+    await bench.until(lambda: len(bench.line.asked) == 2)
+    await bench.connect()
+    assert await first.is_closed()
+    bench.line.answer(b"m2", b"M2")
+    assert await second.receive() == [b"M2"]
+
+
+async def test_a_client_that_does_not_read(bench: Bench) -> None:
+    """Its queries wait until it takes its replies; then all are answered, each once."""
+    client = await bench.connect(receive_octets=4096)
+    client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    count = 200
+    client.send(framed(*[b"b%d" % i for i in range(count)]))
+    await bench.until(lambda: bench.server.held_octets > 0)
+    await bench.settle()
+    assert sum(bench.answering.calls) < count
+    assert bench.server.held_octets < 3 * 131_074
+    client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+    replies = await client.receive(count)
+    assert [reply.rstrip(b".") for reply in replies] == [b"H%d" % i for i in range(count)]
+
+
+async def test_octets_held_for_all(bench: Bench) -> None:
+    """Above the limit the connection that holds most is closed."""
+    bench.limit(held_octets=50_000)
+    small, large = [await bench.connect() for _ in range(2)]
+    small.send(framed(bytes(20_000))[:20_000])
+    await bench.until(lambda: bench.server.held_octets == 20_000)
+    large.send(framed(bytes(40_000))[:40_000])
+    assert await large.is_closed()
+    assert (bench.server.held_octets, bench.counters.tcp_evicted) == (20_000, 1)
+
+
+async def test_no_descriptor_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When accept fails for want of descriptors an idle client makes room, and accepting goes on a little later."""
+    old = await bench.connect()
+    failures = [OSError(errno.EMFILE, "Too many open files")]
+
+    class Listening:
+        """A socket that fails once."""
+
+        def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+            """Fail, then accept."""
+            if failures:
+                raise failures.pop()
+            return bench.listening.accept()
+
+        def fileno(self) -> int:
+            """The real one's."""
+            return bench.listening.fileno()
+
+    bench.server._accept(7, Listening())  # type: ignore[arg-type]
+    assert await old.is_closed()
+    bench.server._accept_again(7, bench.listening)
+    client = await bench.connect()
+    client.send(framed(b"h1"))
+    assert await client.receive() == [b"H1"]
+
+
+# -------------------------------------------------------------------------------------------------------------- times
+
+
+async def test_first_frame(bench: Bench) -> None:
+    """A client that has sent nothing 3 s after it connected is closed."""
+    client = await bench.connect()
+    await bench.tick_after(2.9)
+    assert bench.server.open == 1
+    await bench.tick_after(0.1)
+    assert bench.server.open == 0
+    assert await client.is_closed()
+
+
+async def test_rest_of_a_frame(bench: Bench) -> None:
+    """A frame must be whole 3 s after it began, whatever dribbles in."""
+    client = await bench.connect()
+    client.send(framed(b"h1") + b"\0")
+    await client.receive()
+    for _ in range(2):
+        await bench.tick_after(1)
+        client.send(b"\0" if _ else b"\4")
+        await bench.settle()
+    assert bench.server.open == 1
+    await bench.tick_after(1)
+    assert bench.server.open == 0
+
+
+async def test_a_frame_that_ends_lets_the_next_begin(bench: Bench) -> None:
+    """A client that pipelines so that reads always end within a frame is not taken for a slow one."""
+    client = await bench.connect()
+    client.send(b"\0")
+    for _ in range(10):
+        await bench.tick_after(1)
+        client.send(b"\2h1\0")
+        assert await client.receive() == [b"H1"]
+    assert bench.server.open == 1
+
+
+async def test_idle(bench: Bench) -> None:
+    """A connection is closed 10 s after its last query or reply."""
+    client = await bench.connect()
+    client.send(framed(b"h1"))
+    await client.receive()
+    await bench.tick_after(9.9)
+    client.send(framed(b"m1"))
+    await bench.until(lambda: bench.line.asked)
+    await bench.tick_after(100)
+    bench.line.answer(b"m1", b"M1")
+    assert await client.receive() == [b"M1"]
+    await bench.tick_after(9.9)
+    assert bench.server.open == 1
+    await bench.tick_after(0.1)
+    assert bench.server.open == 0
+
+
+async def test_write(bench: Bench) -> None:
+    """A client that does not take its replies for 5 s is closed, and what it holds is freed."""
+    client = await bench.connect(receive_octets=4096)
+    client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    client.send(framed(*[b"b"] * 100))
+    await bench.until(lambda: bench.server.held_octets > BIG)
+    await bench.tick_after(4.9)
+    assert bench.server.open == 1
+    await bench.tick_after(0.1)
+    assert (bench.server.open, bench.server.held_octets) == (0, 0)
+
+
+async def test_discarding_ends(bench: Bench) -> None:
+    """After a frame without answer a client that neither reads nor closes is given 3 s."""
+    client = await bench.connect()
+    client.send(framed(b""))
+    assert await client.reader.read() == b""
+    assert bench.server.open == 1
+    await bench.tick_after(3)
+    assert bench.server.open == 0
+
+
+# ------------------------------------------------------------------------------------------------------------- ending
+
+
+async def test_drain(bench: Bench) -> None:
+    """What was sent is answered, misses too; idle connections close; new clients are left to the next process."""
+    done: list[bool] = []
+    idle, busy, late = [await bench.connect() for _ in range(3)]
+    busy.send(framed(b"m1", b"m2"))
+    await bench.until(lambda: len(bench.line.asked) == 2)
+    late.send(framed(b"h3"))
+    bench.server.drain(lambda: done.append(True))
+    assert await idle.is_closed()
+    assert await late.receive() == [b"H3"]
+    assert await late.is_closed()
+    assert not done
+    bench.line.answer(b"m2", b"M2")
+    assert await busy.receive() == [b"M2"]
+    bench.line.answer(b"m1", b"M1")
+    assert await busy.receive() == [b"M1"]
+    assert await busy.is_closed()
+    await bench.until(lambda: done)
+    accepted = bench.counters.tcp_connections
+    with socket.create_connection(bench.listening.getsockname()):
+        await bench.settle()
+        assert bench.counters.tcp_connections == accepted
+
+
+async def test_drain_takes_5_s_at_most(bench: Bench) -> None:
+    """A miss without answer does not hold up the end for longer."""
+    done: list[bool] = []
+    client = await bench.connect()
+    client.send(framed(b"m1"))
+    await bench.until(lambda: bench.line.asked)
+    bench.server.drain(lambda: done.append(True))
+    await bench.tick_after(4.9)
+    assert not done
+    await bench.tick_after(0.1)
+    assert done
+    assert await client.is_closed()
+
+
+async def test_drain_without_clients(bench: Bench) -> None:
+    """There is nothing to wait for."""
+    done: list[bool] = []
+    bench.server.drain(lambda: done.append(True))
+    await bench.until(lambda: done)
