@@ -338,13 +338,18 @@ class Peer:
             self.stats.wrong_questions += link.match.wrong_questions
             link.close()
 
-    def suspect(self, link: TcpLink, now: float) -> None:
-        """The connection owes answers and gives none: queries go elsewhere, and a replacement is dialled."""
-        if not link.suspect_since and not link.closed:
-            link.suspect_since = now
-            if self.current is link:
-                self.current = None
-            self._dial(now)
+    def suspect(self, link: TcpLink, since: float, now: float) -> None:
+        """The connection owes an answer since then and gives none: queries go elsewhere, a replacement is dialled.
+
+        So do those that were not heard of since: where all go through one Service address, they may lead to the same
+        dead replica, and a fresh dial is a better bet than a second time-out.
+        """
+        for each in self._links:
+            if not each.suspect_since and (each is link or each.heard_at < since):
+                each.suspect_since = now
+        if self.current is not None and self.current.suspect_since:
+            self.current = None
+        self._dial(now)
 
     # ------------------------------------------------------------------------------------------------ time
 
@@ -377,7 +382,9 @@ class Peer:
         mux = link.mux
         oldest = mux.oldest()
         if oldest is not None and oldest + self.rtt.hedge_s <= now:
-            for ask in mux.overdue(now - self.rtt.hedge_s):
+            first, *others = mux.overdue(now - self.rtt.hedge_s)
+            # An upstream that serves a connection in turn is stuck at the first: it must not block the others again.
+            for ask in (*others, first):
                 self._owner.late(self, link, ask, now)
             oldest = mux.oldest()
         if link.suspect_since and now >= link.suspect_since + SILENT_S:
@@ -409,6 +416,8 @@ class Peer:
     def _end(self, link: TcpLink, now: float) -> None:
         """Give a silent connection up."""
         self._drop(link)
+        if not len(link.mux):
+            return
         error = link.timeout_text()
         self.health.trouble(now)
         for ask in link.mux.abandon():

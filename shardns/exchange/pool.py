@@ -47,6 +47,9 @@ from shardns.exchange.udp_socket import UdpLink
 
 CHECK_LIMIT_S = 1.0
 """Seconds a health check waits (CoreDNS plugin/pkg/proxy/health.go)."""
+STALL_S = 0.02
+"""A tick that comes later than this was held up by this process itself (CPU quota, a busy node): answers may lie unread
+in the sockets, so it lets the loop read before it holds silence against anybody."""
 MAX_LINKS = 4
 """TCP connections of a pool of one or two upstreams; each further upstream may have two more."""
 
@@ -90,6 +93,7 @@ class Pool:
         self._turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
+        self._stalled = False  # the last tick came late
         self._later: list[tuple[float, int, Ask]] = []  # a heap: what has had its first time-out
         self._number = count()
         self._closed = False
@@ -363,7 +367,7 @@ class Pool:
         if isinstance(link, TcpLink):
             if link.mux.progress >= ask.sent:
                 return  # younger queries were answered: the connection is well, the name is slow
-            peer.suspect(link, now)
+            peer.suspect(link, ask.sent, now)
         elif link is None and len(self._peers) == 1:
             return
         if self._ask_again(ask, trouble, peer, link, now, other=not isinstance(link, TcpLink)):
@@ -458,9 +462,14 @@ class Pool:
 
     def _tick(self) -> None:
         """Do what is due in all upstreams and arm the timer for what is next."""
-        self._timer = None
-        self._timer_at = NEVER
         now = monotonic()
+        self._timer = None
+        stalled = now - self._timer_at > STALL_S and not self._stalled
+        self._timer_at = NEVER
+        self._stalled = stalled
+        if stalled:
+            self._arm(now, now)
+            return
         later = self._later
         while later and later[0][0] <= now:
             self._come_again(heappop(later)[2], now)

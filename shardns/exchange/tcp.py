@@ -59,6 +59,7 @@ class TcpLink:
         "_sock",
         "_unsent",
         "born",
+        "heard_at",
         "label",
         "local",
         "mux",
@@ -88,6 +89,7 @@ class TcpLink:
         self.mux = TcpMux(ids)
         self.born = now
         self.opened = 0.0  # 0: not up (yet)
+        self.heard_at = now  # when anything last came from the peer, the handshake included
         self.used = now  # when queries were last written
         self.retire_at = 0.0  # the owner's
         self.retiring = False  # the owner's: takes no new query, is closed when the last answer is in
@@ -160,7 +162,7 @@ class TcpLink:
         name = self._sock.getsockname()
         self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
         self._loop.add_reader(fd, self._on_readable)
-        self.opened = self.used = monotonic()
+        self.opened = self.used = self.heard_at = monotonic()
         self._owner.link_opened(self, self.opened)
 
     def _on_refused(self, code: int) -> None:
@@ -181,7 +183,8 @@ class TcpLink:
             return
         mux = self.mux
         found = mux.feed(chunk)
-        self._owner.link_answered(self, found, monotonic())
+        self.heard_at = now = monotonic()
+        self._owner.link_answered(self, found, now)
         if mux.broken:
             self._on_end(MALFORMED_FRAME)
 

@@ -1,0 +1,614 @@
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import Callable
+
+import pytest
+
+from shardns.dns import message, names
+from shardns.exchange import Failure, Outcome, Pool, PoolConfig, PoolStats, Upstream
+from tests.fakes.nameserver import ADDRESS, BlackHole, Nameserver, answer, closed_port, name_of, nameserver, question_of
+
+
+class Client:
+    """Asks a pool and gathers the outcomes; checks that each query has exactly one."""
+
+    def __init__(self, *ports: int, **settings: object) -> None:
+        upstreams = tuple(Upstream.at(ADDRESS, port) for port in ports)
+        self.config = PoolConfig(upstreams, **settings)  # type: ignore[arg-type]
+        self.stats = PoolStats()
+        self.pool = Pool(self.config, self.stats, loop=asyncio.get_running_loop())
+        self.outcomes: list[tuple[bytes, Outcome, float]] = []
+        self.times: list[tuple[float, float]] = []
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self.pool.close()
+
+    def upstream(self, index: int = 0):
+        return self.stats.of(self.config.upstreams[index].label)
+
+    def ask(self, name: str = "www.example.org.", *, over_tcp: bool = False) -> asyncio.Future[Outcome]:
+        """Ask for an A record; the future holds the outcome."""
+        query = message.query(names.to_wire(name), 1, id=0)
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        begun = time.monotonic()
+
+        def done(outcome: Outcome) -> None:
+            assert not future.done(), "an ask has one outcome"
+            ended = time.monotonic()
+            self.outcomes.append((query, outcome, ended - begun))
+            self.times.append((begun, ended))
+            future.set_result(outcome)
+
+        self.pool.ask(query, over_tcp, done)
+        return future
+
+    def durations(self) -> list[float]:
+        return sorted(took for _, _, took in self.outcomes)
+
+    def all_right(self) -> bool:
+        """Whether every outcome is the answer to its own question."""
+        return all(
+            outcome.wire and question_of(outcome.wire) == question_of(query) for query, outcome, _ in self.outcomes
+        )
+
+
+def timed(test):
+    """A busy machine can stall any process: a claim about time holds when one run in three shows it."""
+
+    @functools.wraps(test)
+    async def attempt(*args, **kwargs):
+        for _ in range(2):
+            with contextlib.suppress(AssertionError):
+                return await test(*args, **kwargs)
+        return await test(*args, **kwargs)
+
+    return attempt
+
+
+class Stalls:
+    """Notes when this process did not get the processor, so that a test can leave out what was held up by that."""
+
+    def __init__(self) -> None:
+        self._stalls: list[tuple[float, float]] = []
+
+    async def watch(self) -> None:
+        while True:
+            begun = time.monotonic()
+            await asyncio.sleep(0.003)
+            ended = time.monotonic()
+            if ended - begun > 0.006:
+                self._stalls.append((begun, ended))
+
+    def between(self, begun: float, ended: float) -> bool:
+        return any(begun < stall[1] and ended > stall[0] for stall in self._stalls)
+
+
+async def until(is_so: Callable[[], bool], limit_s: float = 3.0) -> None:
+    """Wait until something is so."""
+    begun = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - begun < limit_s
+        await asyncio.sleep(0.01)
+
+
+async def many(client: Client, count: int) -> list[Outcome]:
+    """Ask that many questions in one turn of the loop."""
+    return await asyncio.gather(*(client.ask(f"n{n}.example.org.") for n in range(count)))
+
+
+async def paced(client: Client, per_second: int, seconds: float) -> list[Outcome]:
+    """Ask at an even pace."""
+    begun = time.monotonic()
+    futures = []
+    for n in range(int(per_second * seconds)):
+        await asyncio.sleep(max(0.0, begun + n / per_second - time.monotonic()))
+        futures.append(client.ask(f"n{n}.example.org."))
+    return await asyncio.gather(*futures)
+
+
+# ---------------------------------------------------------------------------------------------------------- TCP
+
+
+async def test_tcp_500_distinct_misses_share_few_connections():
+    """500 queries at once go over at most 4 connections and are all answered, in whatever order answers come."""
+    server = Nameserver(delay_s=lambda query: (hash(query) % 20) / 1000)
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        await many(client, 500)
+        assert client.all_right()
+        assert len(server.connections) <= 4
+        assert server.tcp_queries == 500
+
+
+async def test_tcp_slow_upstream_is_not_stormed():
+    """500 queries to an upstream that needs 0.8 s for each: at most 4 connections, each asked twice at most."""
+    server = Nameserver(delay_s=0.8)
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        await many(client, 500)
+        assert client.all_right()
+        assert len(server.connections) <= 4
+        assert server.tcp_queries <= 1000
+        server.tcp_queries = 0
+        await many(client, 200)
+        assert server.tcp_queries <= 260, "what it has learned is that 0.8 s are normal"
+
+
+@pytest.mark.parametrize("close_after_queries", [1, 5, 128])
+@timed
+async def test_tcp_connection_closed_after_some_queries(close_after_queries):
+    """Queries on a connection that the upstream closes are asked again: none is lost, none waits for a time-out."""
+    server = Nameserver(close_after_queries=close_after_queries)
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        for n in range(40 // close_after_queries + 3):
+            await many(client, min(close_after_queries, 4) + n % 2)
+        assert client.all_right()
+        assert client.durations()[-1] < 0.15
+
+
+async def test_tcp_burst_over_connections_that_take_128_queries():
+    """A burst larger than the upstream takes per connection (CoreDNS before 1.10.1) is answered over several."""
+    server = Nameserver(close_after_queries=128)
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        await many(client, 500)
+        assert client.all_right()
+        assert server.most_open <= 4
+
+
+@timed
+async def test_tcp_upstream_closes_each_connection_after_200_ms():
+    """20 ms away, each connection closed after 0.2 s, 500 queries/s: 0 lost, p99 at most 41 ms."""
+    server = Nameserver(delay_s=0.02, close_after_s=0.2)
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        stalls = Stalls()
+        watch = asyncio.create_task(stalls.watch())
+        await paced(client, 500, 3)
+        watch.cancel()
+        assert client.all_right()
+        durations = sorted(ended - begun for begun, ended in client.times if not stalls.between(begun, ended))
+        assert len(durations) > 300
+        assert durations[int(0.99 * len(durations))] <= 0.041
+        assert client.upstream().timeouts == 0
+        assert len(server.connections) < 100
+
+
+@timed
+async def test_tcp_silent_connection():
+    """A connection that falls silent: its queries are asked elsewhere within 0.3 s, new ones never meet it."""
+    server = Nameserver()
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        await many(client, 20)
+        await asyncio.sleep(0.12)
+        await many(client, 20)
+        for connection in server.connections:
+            connection.silent = True
+        silent = len(server.connections)
+        await many(client, 50)
+        assert client.all_right()
+        assert client.durations()[-1] < 0.3
+        client.outcomes.clear()
+        await many(client, 50)
+        assert client.durations()[-1] < 0.1
+        assert len(server.connections) > silent
+        assert client.upstream().hedges == 50
+
+
+async def test_tcp_slow_name_alone_is_not_asked_again_while_others_are_answered():
+    """A slow name on a connection that answers others costs no second query before RETRY_AT_S."""
+    server = Nameserver(delay_s=lambda query: 0.5 if name_of(query).startswith("slow") else 0.0)
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        slow = client.ask("slow.example.org.")
+        for n in range(40):
+            await client.ask(f"n{n}.example.org.")
+            await asyncio.sleep(0.01)
+        assert (await slow).wire
+        assert [name_of(query) for query in server.seen].count("slow.example.org") == 1
+
+
+@timed
+async def test_tcp_slow_query_blocks_others_on_a_serial_upstream_only_until_hedged():
+    """On an upstream that answers each connection in turn, a slow query delays the others by 0.2 s at most."""
+    server = Nameserver(serial=True, delay_s=lambda query: 1.0 if name_of(query).startswith("slow") else 0.0)
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        await client.ask()
+        slow = client.ask("slow.example.org.")
+        await asyncio.gather(*(client.ask(f"n{n}.example.org.") for n in range(30)))
+        assert client.durations()[-1] < 0.25
+        await slow
+        assert client.all_right()
+
+
+@timed
+async def test_tcp_refused():
+    """One query to an upstream that refuses: at most 2 dials, and the failure within 50 ms in CoreDNS's words."""
+    with closed_port() as port:
+        async with Client(port, force_tcp=True) as client:
+            outcome = await client.ask()
+            assert outcome.failure is Failure.REFUSED_CONNECT
+            assert outcome.detail == f"dial tcp 127.0.0.1:{port}: connect: connection refused"
+            assert client.durations()[-1] < 0.05
+            assert client.upstream().dials <= 2
+            await many(client, 200)
+            assert client.durations()[-1] < 0.05
+            assert client.upstream().dials <= 3
+
+
+async def test_tcp_refused_dials_are_bounded():
+    """Queries all the time to an upstream that refuses: a few dials a second, not thousands."""
+    with closed_port() as port:
+        async with Client(port, force_tcp=True) as client:
+            outcomes = await paced(client, 300, 1.5)
+            assert all(outcome.failure is Failure.REFUSED_CONNECT for outcome in outcomes)
+            assert client.upstream().dials <= 12
+
+
+@timed
+async def test_tcp_syn_swallowed():
+    """An upstream that swallows SYNs: all queries fail within 2 s, with at most 2 dials."""
+    hole = BlackHole()
+    async with Client(hole.port, force_tcp=True) as client:
+        outcomes = await many(client, 20)
+        assert {outcome.failure for outcome in outcomes} == {Failure.REFUSED_CONNECT}
+        assert outcomes[0].detail == f"dial tcp 127.0.0.1:{hole.port}: i/o timeout"
+        assert client.durations()[-1] < 2
+        assert client.upstream().dials <= 2
+        await client.ask()
+        assert client.outcomes[-1][2] < 0.05
+    hole.close()
+
+
+@timed
+async def test_tcp_syn_swallowed_by_one_of_two():
+    """With another upstream a query does not wait for the dial's end."""
+    hole = BlackHole()
+    async with nameserver() as server, Client(hole.port, server.port, force_tcp=True, policy="sequential") as client:
+        assert (await client.ask()).wire
+        assert client.durations()[-1] < 0.3
+    hole.close()
+
+
+@timed
+async def test_tcp_upstream_comes_back():
+    """An upstream that was away for 2 s is asked again soon after it is back, without any query dialling for it."""
+    async with nameserver() as server, Client(server.port, force_tcp=True) as client:
+        await many(client, 10)
+        await server.stop()
+        away = await paced(client, 50, 2)
+        assert all(outcome.failure for outcome in away)
+        assert client.upstream().healthcheck_failures >= 3
+        await server.start()
+        begun = time.monotonic()
+        while (await client.ask()).wire is None:
+            await asyncio.sleep(0.01)
+            assert time.monotonic() - begun < 0.8
+        assert all(outcome.wire for outcome in await many(client, 100))
+
+
+@timed
+async def test_tcp_next_upstream_takes_over():
+    """A query that one upstream refuses is answered by the next; the refusing one is soon not tried any more."""
+    with closed_port() as port:
+        async with nameserver() as server, Client(port, server.port, force_tcp=True, policy="sequential") as client:
+            await paced(client, 200, 1.8)
+            assert client.all_right()
+            assert client.durations()[-1] < 0.1
+            assert client.upstream(0).dials < 10
+            assert client.pool._peers[0].health.down
+
+
+async def test_tcp_idle_connection_expires():
+    """A connection without queries is closed after `expire`."""
+    async with nameserver() as server, Client(server.port, force_tcp=True, expire_s=0.2) as client:
+        await client.ask()
+        assert server.open >= 1
+        await until(lambda: server.open == 0)
+        assert client.upstream().open_connections == 0
+
+
+async def test_tcp_old_connections_are_replaced_without_loss():
+    """Connections older than their limit give way to new ones while queries go on; none is asked twice."""
+    async with nameserver() as server, Client(server.port, force_tcp=True, max_age_s=0.3) as client:
+        await paced(client, 300, 1.5)
+        assert client.all_right()
+        assert len(server.connections) >= 5
+        assert server.most_open <= 4
+        assert server.tcp_queries == 450
+
+
+async def test_tcp_wrong_question_is_malformed():
+    """An answer with the right id and another question ends the query."""
+    server = Nameserver(reply=lambda query, _: answer(query[:13] + b"X" + query[14:]))
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        outcome = await client.ask()
+        assert outcome.failure is Failure.MALFORMED
+        assert client.upstream().wrong_questions == 1
+
+
+async def test_tcp_question_in_other_case_is_right():
+    """The echoed name is compared without case."""
+    server = Nameserver(reply=lambda query, _: answer(query).replace(b"www", b"WwW"))
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        assert (await client.ask()).wire
+
+
+@pytest.mark.parametrize("over_tcp", [True, False])
+async def test_unparsable_answer_is_asked_again_once(over_tcp):
+    """Garbage for an answer: one repetition, then MALFORMED; by UDP garbage is ignored, or truncation."""
+    server = Nameserver(reply=lambda query, _: answer(query)[:-7])
+    async with nameserver(server), Client(server.port) as client:
+        outcome = await client.ask(over_tcp=over_tcp)
+        if over_tcp:
+            assert outcome.failure is Failure.MALFORMED
+            assert server.queries == 2
+        else:
+            assert outcome.wire
+            assert outcome.wire[2] & 2
+            assert server.queries == 1
+
+
+async def test_tcp_nonsense_frames_end_the_connection_not_the_pool():
+    """A frame too short for a header makes the stream unreadable: the connection is dropped, with few repetitions."""
+    server = Nameserver(reply=lambda *_: b"\0\0\0")
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        outcome = await client.ask()
+        assert outcome.wire is None
+        assert server.queries <= 3
+
+
+async def test_tcp_upstream_that_accepts_and_closes_is_not_stormed():
+    """An upstream that closes without answering is treated as one that refuses."""
+    server = Nameserver(close_after_queries=1, reply=lambda *_: None)
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        outcome = await client.ask()
+        assert outcome.wire is None
+        assert outcome.detail == "EOF"
+        assert len(server.connections) <= 3
+
+
+@timed
+async def test_tcp_silent_upstream_fails_within_the_limit():
+    """An upstream that never answers: the failure comes after 4 s, before a stub resolver gives up, in few queries."""
+    server = Nameserver(reply=lambda *_: None)
+    async with nameserver(server), Client(server.port, force_tcp=True, max_fails=0) as client:
+        outcome = await client.ask()
+        assert outcome.failure is Failure.TIMEOUT
+        assert outcome.detail.endswith(f"->127.0.0.1:{server.port}: i/o timeout")
+        assert outcome.detail.startswith("read tcp 127.0.0.1:")
+        assert 3.5 < client.durations()[0] < 4.5
+        assert server.queries <= 4
+
+
+# ---------------------------------------------------------------------------------------------------------- UDP
+
+
+async def test_udp_each_query_has_its_own_port_and_id():
+    """UDP queries come from different random ports with different random ids."""
+    async with nameserver() as server, Client(server.port) as client:
+        await many(client, 100)
+        assert client.all_right()
+        assert len(set(server.udp_ports)) == 100
+        assert len({query[:2] for query in server.seen}) > 95
+
+
+async def test_udp_many_queries_share_sockets_when_there_are_too_many():
+    """1,500 queries at once need at most MAX_UDP_SOCKETS descriptors."""
+    server = Nameserver(delay_s=0.02)
+    async with nameserver(server), Client(server.port) as client:
+        await many(client, 1500)
+        assert client.all_right()
+        assert len(set(server.udp_ports)) <= 1100
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda query: bytes([query[0] ^ 1]) + answer(query)[1:],
+        lambda query: answer(query[:13] + b"X" + query[14:]),
+        lambda query: query[:2],
+        lambda query: query,
+    ],
+    ids=["wrong id", "wrong question", "two bytes", "the query itself"],
+)
+@timed
+async def test_udp_wrong_answers_are_ignored(forge):
+    """Datagrams that do not match are ignored, and the right answer after them is taken."""
+    server = Nameserver(reply=lambda query, _: [forge(query), forge(query), answer(query)])
+    async with nameserver(server), Client(server.port) as client:
+        outcome = await client.ask()
+        assert outcome.wire
+        assert client.all_right()
+        assert client.durations()[0] < 0.2
+        counts = client.upstream()
+        assert counts.unknown_ids + counts.wrong_questions == 2
+
+
+async def test_udp_truncated_is_passed_to_a_udp_client():
+    """Without prefer_udp the client's transport is used and its TC is passed on."""
+    server = Nameserver(reply=lambda query, by_tcp: answer(query, flags=0x8580 if by_tcp else 0x8780))
+    async with nameserver(server), Client(server.port) as client:
+        outcome = await client.ask()
+        assert outcome.wire
+        assert outcome.wire[2] & 2
+        outcome = await client.ask(over_tcp=True)
+        assert outcome.wire
+        assert not outcome.wire[2] & 2
+        assert (server.udp_queries, server.tcp_queries) == (1, 1)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_udp_truncated_is_asked_again_by_tcp(cut):
+    """With prefer_udp a truncated answer, marked or not, is asked for again by TCP; TCP clients begin with UDP too."""
+
+    def reply(query: bytes, by_tcp: bool) -> bytes:
+        if by_tcp:
+            return answer(query)
+        return answer(query)[:-16] if cut else answer(query, flags=0x8780)
+
+    server = Nameserver(reply=reply)
+    async with nameserver(server), Client(server.port, prefer_udp=True) as client:
+        for over_tcp in (False, True):
+            outcome = await client.ask(over_tcp=over_tcp)
+            assert outcome.wire
+            assert not outcome.wire[2] & 2
+            assert outcome.wire[7] == 1
+        assert (server.udp_queries, server.tcp_queries) == (2, 2)
+
+
+@timed
+async def test_udp_refused_goes_to_the_next_upstream_at_once():
+    """ICMP port unreachable is as good as a refused dial."""
+    with closed_port() as port:
+        async with nameserver() as server, Client(port, server.port, policy="sequential") as client:
+            outcome = await client.ask()
+            assert outcome.upstream == f"127.0.0.1:{server.port}"
+            assert client.durations()[0] < 0.1
+
+
+async def test_udp_refused_text():
+    """The failure of a lone upstream carries CoreDNS's words."""
+    with closed_port() as port:
+        async with Client(port) as client:
+            outcome = await client.ask()
+            assert outcome.detail.startswith("read udp 127.0.0.1:")
+            assert outcome.detail.endswith(f"->127.0.0.1:{port}: read: connection refused")
+
+
+@timed
+async def test_udp_lost_datagram_is_sent_again():
+    """A datagram without answer is sent again within a second, from another port."""
+    drops = iter([True])
+    server = Nameserver(reply=lambda query, _: None if next(drops, False) else answer(query))
+    async with nameserver(server), Client(server.port) as client:
+        assert (await client.ask()).wire
+        assert client.durations()[0] < 1.1
+        assert len(set(server.udp_ports)) == 2
+
+
+# --------------------------------------------------------------------------------------------- limits, policies, health
+
+
+async def test_max_concurrent():
+    """Queries beyond max_concurrent are refused and counted; when others end there is room again."""
+    server = Nameserver(delay_s=0.05)
+    async with nameserver(server), Client(server.port, force_tcp=True, max_concurrent=10) as client:
+        outcomes = await many(client, 15)
+        refused = [outcome for outcome in outcomes if outcome.failure is Failure.MAX_CONCURRENT]
+        assert len(refused) == 5
+        assert refused[0].detail == "concurrent queries exceeded maximum 10"
+        assert client.stats.max_concurrent_rejects == 5
+        assert (await client.ask()).wire
+
+
+@pytest.mark.parametrize(
+    "policy, wanted", [("sequential", {0: 60, 1: 0, 2: 0}), ("round_robin", {0: 20, 1: 20, 2: 20}), ("random", None)]
+)
+async def test_policy(policy, wanted):
+    """sequential stays with the first, round_robin takes turns, random spreads."""
+    async with contextlib.AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(nameserver()) for _ in range(3)]
+        ports = [server.port for server in servers]
+        client = await stack.enter_async_context(Client(*ports, force_tcp=True, policy=policy))
+        await many(client, 60)
+        counts = {n: server.queries for n, server in enumerate(servers)}
+        assert counts == wanted if wanted else all(count > 5 for count in counts.values())
+
+
+@pytest.mark.parametrize("failfast", [False, True])
+async def test_all_upstreams_down(failfast):
+    """With all upstreams down a random one is tried and the broken check counted; with failfast none is."""
+    with closed_port() as one, closed_port() as two:
+        async with Client(one, two, force_tcp=True, health_check_s=0.02, failfast=failfast) as client:
+            await client.ask()
+            await until(lambda: all(peer.health.down for peer in client.pool._peers))
+            outcome = await client.ask()
+            assert outcome.failure is (Failure.ALL_DOWN if failfast else Failure.REFUSED_CONNECT)
+            assert client.stats.healthcheck_broken == 1
+            if failfast:
+                assert outcome.detail == "no healthy proxies"
+
+
+@pytest.mark.parametrize("no_rec, domain", [(False, "."), (True, "health.example.org.")])
+async def test_health_check_question(no_rec, domain):
+    """The check asks for the domain's NS with RD as set, only after an error, until one reply comes."""
+    drops = iter([True] * 3)
+    server = Nameserver(reply=lambda query, _: None if next(drops, False) else answer(query, rcode=5))
+    settings = {"health_check_s": 0.1, "health_check_no_rec": no_rec, "health_check_domain": domain}
+    async with nameserver(server), Client(server.port, **settings) as client:
+        await client.ask()
+        await asyncio.sleep(0.3)
+        checks = [query for query in server.seen if query[-4:] == b"\0\2\0\1"]
+        assert checks
+        assert all((query[2] & 1) == (not no_rec) for query in checks)
+        assert names.from_wire(checks[0][12:]) == domain
+        seen = server.queries
+        await asyncio.sleep(0.3)
+        assert server.queries == seen
+
+
+async def test_max_fails_0_never_checks():
+    """With max_fails 0 no check is ever made; an upstream that is back is found by the next query's dial."""
+    async with nameserver() as server:
+        await server.stop()
+        async with Client(server.port, force_tcp=True, max_fails=0) as client:
+            assert (await client.ask()).failure
+            await server.start()
+            await asyncio.sleep(0.2)
+            assert server.queries == 0
+            assert (await client.ask()).wire
+
+
+async def test_max_connect_attempts():
+    """A query tries at most so many upstreams."""
+    with closed_port() as one, closed_port() as two:
+        async with nameserver() as server:
+            settings = {"policy": "sequential", "force_tcp": True, "max_connect_attempts": 2}
+            async with Client(one, two, server.port, **settings) as client:
+                assert (await client.ask()).failure is Failure.REFUSED_CONNECT
+                assert server.queries == 0
+
+
+async def test_close_ends_every_query_once():
+    """Closing the pool ends what waits, by TCP, by UDP, for a dial; later queries end too, and no socket is left."""
+    hole = BlackHole()
+    server = Nameserver(reply=lambda *_: None)
+    async with nameserver(server):
+        for client in (Client(server.port), Client(hole.port)):
+            futures = [client.ask(over_tcp=n % 2 == 0) for n in range(20)]
+            await asyncio.sleep(0.01)
+            await client.pool.close()
+            futures.append(client.ask())
+            assert {outcome.failure for outcome in await asyncio.gather(*futures)} <= {
+                Failure.CLOSED,
+                Failure.REFUSED_CONNECT,
+            }
+    hole.close()
+
+
+async def test_metrics():
+    """Answers are counted by upstream and rcode; queries that waited for a dial are cache misses of CoreDNS's kind."""
+    server = Nameserver(reply=lambda query, _: answer(query, rcode=3))
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        await client.ask()
+        await client.ask()
+        counts = client.upstream()
+        histogram = counts.durations[3]
+        assert histogram is not None
+        assert sum(histogram.counts) == 2
+        assert counts.conn_cache_misses("tcp") == 1
+        assert counts.conn_cache_hits("tcp") == 1
+        assert counts.durations[0] is None
+
+
+async def test_a_callback_that_raises_costs_no_other_answer():
+    """An exception in one done callback is reported and the other answers of the batch are delivered."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with nameserver() as server, Client(server.port, force_tcp=True) as client:
+        query = message.query(names.to_wire("bad.example.org."), 1, id=0)
+        client.pool.ask(query, True, lambda _: 1 / 0)
+        await many(client, 20)
+        assert client.all_right()
+        assert len(complaints) == 1
