@@ -78,9 +78,10 @@ void shd_ask_set_wire(struct shd_ask *ask, const struct shd_query *query);
 /* A worker starts on a ring that may hold open asks of its predecessor: makes the upstream process scan it. */
 void shd_ask_adopt(struct shd_ask_ring *ring);
 
-/* Upstream: the next asks of the queue, at most cap place indices into ret. Returns how many. */
+/* Upstream: the next asks of the queue, at most cap place indices into ret; those answered meanwhile are left out. Returns how many; fewer than cap
+ * means that the queue is empty. After a scan one that the scan gave may come again: the caller ignores what it has in hand. */
 int shd_ask_take(const struct shd_ask_ring *ring, struct shd_ask_done *done, uint32_t *ret, int cap);
-/* Upstream: every open place's index into ret (at most 4096), and taken = tail. For start and after `scans` changed.
+/* Upstream: every open place's index into ret (at most 4096), each once, and taken = tail. For start and after `scans` changed.
  * The caller ignores those it already has in hand. */
 int shd_ask_scan(const struct shd_ask_ring *ring, struct shd_ask_done *done, uint32_t *ret);
 /* Upstream: whether the queue holds something not taken. */

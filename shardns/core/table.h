@@ -1,35 +1,39 @@
 /* The table: the cache in one segment of shared memory. One writer (the upstream process), any number of readers.
- * Pure: memory and `now` are arguments; no system call, no allocation, no lock.
+ * Pure: memory and `now` are arguments; no system call, no allocation, no lock. Every byte is drawn in table_layout.h.
  *
  *   0        struct shd_table_header            4096 octets
  *   4096     shard 0 | shard 1 | ...            shard_size each
  *
- *   shard    struct shd_shard (64) | buckets (bucket_count x 64) | pages (page_count x SHD_PAGE_SIZE)
+ *   shard    page heads (page_count x 8, padded to 64) | buckets (bucket_count x 64) | padding to 4096 | pages (page_count x SHD_PAGE_SIZE)
  *   bucket   10 ways: 16-bit tags, 32-bit cell references; one cache line
- *   page     struct shd_page_head (64) | cells of one size class
+ *   page     cells of one size class, back to back; its head is kept apart from it, so that the heads of all pages share a few cache
+ *            lines (at the front of each page, 128 KiB apart, they would all fall into the same set of every cache level)
  *   cell     struct shd_cell (16) | image of an entry (entry.h)
  *
  * A cell reference is the cell's offset in its shard in units of 64 octets; 0 is none.
  * hash: top bits choose the shard, the next the bucket, the low 16 are the tag.
  *
  * READER (any process, mapped read-only)
- *   for each way of the bucket whose tag fits: ref (acquire); page.turn (acquire); cell.seq (acquire), odd means no;
- *   copy head, key, wire, places word by word (relaxed atomic loads); fence (acquire); seq and page.turn again: changed means torn.
- *   Lengths read from a cell are checked against its size class' end before they are used.
+ *   for each way of the bucket whose tag fits: ref (acquire); page head (acquire); ref again; cell.seq (acquire), odd means torn;
+ *   compare hash and key, then copy head, wire, places word by word (relaxed atomic loads); fence (acquire); seq and page head again: changed
+ *   means torn. A mismatch counts only if seq and ref still stand, else it is torn too: so a key that is being replaced is never missed.
+ *   Lengths read from a cell are checked against its size class before they are used.
  *
  * WRITER
- *   store   take a free cell; seq odd; fence (release); words (relaxed); seq even (release); then tag, then ref (release) into the bucket;
- *           the replaced cell (same key) is freed after its way points to the new one.
- *   free    way's ref = 0 or the new one; seq odd; the cell goes to its class' free list.
- *   reuse of a page for another size class: every cell evicted, page.turn += 1 (release) before a word of it is written anew.
+ *   store   take a free cell (its seq is odd); fence (release); words (relaxed); seq even (release); then tag, then ref (release) into the
+ *           bucket; the replaced cell (same key) is freed after its way points to the new one.
+ *   free    way's ref = 0 or the new one; seq odd (release); the cell goes to its class' free list.
+ *   reuse of a page for another size class: every cell evicted, the head's turn += 1, fence (release), and only then a word of it is written.
  *
- * Fields marked `writer` are read and written by the writer alone; after a start they are rebuilt by shd_table_recover, so a
+ * Fields marked `writer` are read and written by the writer alone; they are rebuilt by shd_writer_init, so a
  * writer killed at any point costs at most the entry it was writing.
  *
  * EVICTION is CLOCK. Every worker slot has an array of marks in its own memory, one per 128 octets of a shard's pages; a hit
- * writes the current epoch there. The hand evicts a cell whose marks (all slots') are all older than the previous epoch; the writer
- * advances the epoch each time a hand has gone round. A block over its CoreDNS cap (success CAP / denial CAP) evicts from its own
- * list (second chance: a marked entry goes to the tail). */
+ * writes second and epoch there. Each class of each shard has a hand of its own; it evicts the first cell that no worker has hit since the hand
+ * last passed its page (by the second; within one second by the epoch, which the writer advances whenever a hand has gone round).
+ * A class without a page, or one whose hand goes round more than twice as fast as another's, takes a page from the slowest.
+ * A block over its CoreDNS cap (success CAP / denial CAP) evicts from its own list, one per cap over all shards (second chance: an entry
+ * that was hit since it was looked at goes to the tail). An entry that replaces one that was in use keeps that one's good name for a lap. */
 #ifndef SHD_TABLE_H
 #define SHD_TABLE_H
 #include "base.h"
@@ -42,6 +46,7 @@ enum shd_table_const {
     SHD_WAYS = 10,
     SHD_CLASSES = 14,
     SHD_MARK_UNIT = 128,      /* octets of page memory per mark; also the smallest cell */
+    SHD_TABLE_MIN = 4194304,  /* octets of the smallest table */
 };
 
 struct shd_geometry {
@@ -63,7 +68,7 @@ struct shd_table_header {     /* written once by the supervisor before any child
 
 struct shd_bucket {           /* 64 octets */
     SHD_ATOMIC(uint16_t) tags[10];
-    uint32_t hand;            /* writer */
+    uint32_t hand;            /* writer: the way to look at first when the bucket is full */
     SHD_ATOMIC(uint32_t) refs[10];
 };
 
@@ -74,7 +79,8 @@ struct shd_mark {             /* in a worker's slot segment, written by that wor
 
 /* ---- geometry and set-up (supervisor) ---- */
 
-/* The geometry that fits a budget of size_bytes (at least 4 MiB) into ret; returns the segment's size in octets, never above the budget. */
+/* The geometry that fits a budget of size_bytes (SHD_TABLE_MIN to 256 GiB; what lies outside is taken as the nearer bound) into ret; returns
+ * the segment's size in octets, never above the budget. */
 uint64_t shd_table_plan(uint64_t size_bytes, struct shd_geometry *ret);
 uint64_t shd_table_size(const struct shd_geometry *geometry);
 /* Marks needed per worker slot, in octets. */
@@ -99,7 +105,9 @@ void shd_table_mark(struct shd_mark *marks, uint64_t cell, uint32_t epoch, uint3
 
 /* ---- the writer ---- */
 
-/* A block's caps and counts, by its cache id. Private memory of the writer; filled by the upstream process from the Plan, counts by recover and store. */
+/* A block's caps and counts, by its cache id (no two with the same). Private memory of the writer; filled by the upstream process from the Plan,
+ * counts by shd_writer_init, store and remove. The caps are exact: one list per cap spans all shards, and neither count ever exceeds its cap.
+ * Denials include SHD_KIND_FAILURE, as CoreDNS counts them. */
 struct shd_cap {
     uint64_t cache_id;
     uint32_t success_cap;     /* entries; 0: none */
@@ -118,15 +126,22 @@ uint64_t shd_writer_size(const struct shd_geometry *geometry, uint32_t cap_count
  * entries whose cache id has no cap stay until evicted. Returns the number of entries found. */
 int64_t shd_writer_init(struct shd_writer *writer, void *segment, const struct shd_mark *const *marks, uint32_t mark_count,
                         struct shd_cap *caps, uint32_t cap_count);
-/* Store entry (its key, wire and places; head.stored_ms, ttl_s and kind set by the caller) under hash, replacing the one with the same key.
- * cap: index in caps of the entry's block. Returns 0, or SHD_ESPACE when it is larger than the largest cell. */
+/* Store entry (its key, wire and places; head.stored_ms, ttl_s and kind set by the caller) under hash, replacing the one with the same key:
+ * a reader finds the old one or the new one at every moment in between. Takes a bounded number of steps whatever the table holds.
+ * cap: index in caps of the entry's block; cap_count or more: none. now_ms: CLOCK_MONOTONIC.
+ * Returns 0, or SHD_ESPACE when its lengths are larger than struct shd_entry has room for. */
 int shd_writer_store(struct shd_writer *writer, const struct shd_entry *entry, uint64_t hash, uint32_t cap, uint64_t now_ms);
 /* Remove the entry of key: 1 if there was one. */
 int shd_writer_remove(struct shd_writer *writer, const uint8_t *key, size_t key_len, uint64_t hash);
 /* Sum over all slots' marks of the hits of a cell (see struct shd_mark), 0 if it was never hit. cell as from shd_table_find. */
 uint32_t shd_writer_hits(const struct shd_writer *writer, uint64_t cell);
 
-/* Walk all live entries, for dump and flush: *at starts at 0; copies the next one into ret and returns 1, 0 at the end. */
+/* 0 if all that the writer keeps agrees with the segment: every way points to a live cell of its bucket, every live cell has one way, lists and counts
+ * are right, nothing is above its cap; else the number of the rule that is broken. For tests: it walks the whole table. */
+int shd_writer_check(const struct shd_writer *writer);
+
+/* Walk all live entries, for dump and flush: *at starts at 0; copies the next one into ret and returns 1, 0 at the end. Any process may; an
+ * entry that is stored or removed meanwhile may be left out. */
 int shd_table_next(const void *segment, uint64_t *at, struct shd_entry *ret);
 
 struct shd_table_use {
