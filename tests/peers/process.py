@@ -64,7 +64,13 @@ def running(
     guarded = ["setpriv", "--pdeathsig", "KILL", "--", *command]
     with log.open("ab") as out:
         child = subprocess.Popen(
-            guarded, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=directory, env={**os.environ, **(env or {})}
+            guarded,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd=directory,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
         )
     process = Process(name, child, log)
     RUNNING.append(process)
@@ -91,6 +97,17 @@ def end(process: Process) -> None:
     except subprocess.TimeoutExpired:
         process.child.kill()
         process.child.wait(5)
+
+
+def session(leader: int) -> dict[int, str]:
+    """The processes of the session that leader began, each with its state: "S", "R", "Z" ... (proc(5))."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                found[int(stat.parent.name)] = fields[0]
+    return found
 
 
 def wait_until(true: Callable[[], bool], *, within_s: float = 5, what: str = "it to be true") -> None:
