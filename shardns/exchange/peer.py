@@ -29,7 +29,7 @@ from shardns.exchange.rtt import Rtt
 from shardns.exchange.stats import UpstreamStats
 from shardns.exchange.tcp import TcpLink
 from shardns.exchange.tcp_mux import MAX_ASKS
-from shardns.exchange.udp_socket import UdpLink
+from shardns.exchange.udp_socket import UdpLink, UdpPoller
 
 DIAL_LIMIT_S = 1.0
 SECOND_DIAL_S = 0.25
@@ -107,6 +107,7 @@ class Peer:
         self._queue_late = 0  # how many of them, from the first, were told late
         self._spare_at = 0.0
         self._udp: dict[Ask, UdpLink] = {}  # asks before their first time-out, in the order of sending
+        self._poller = UdpPoller(loop)
         self._sockets: dict[UdpLink, None] = {}  # open, oldest first
 
     # ------------------------------------------------------------------------------------------------ sending
@@ -191,7 +192,7 @@ class Peer:
             link = self._dice.choice(list(self._sockets))
         else:
             try:
-                link = UdpLink(self, self._loop, self._family, self._address, self.label, self._ids, now)
+                link = UdpLink(self, self._poller, self._loop, self._family, self._address, self.label, self._ids, now)
             except OSError as error:
                 self.health.dial_error = dial_text("udp", self.label, error.errno or errno.EIO)
                 self.health.trouble(now)
@@ -465,6 +466,7 @@ class Peer:
             self._drop(link)
         for sock in list(self._sockets):
             self._drop_socket(sock)
+        self._poller.close()
         self._dials.clear()
         self._queue.clear()
         self._udp.clear()

@@ -1,9 +1,14 @@
-"""One UDP socket to an upstream: a fresh random port, closed when its last answer is in."""
+"""One UDP socket to an upstream: a fresh random port, closed when its last answer is in.
+
+Sockets live as long as one query. To add each to the loop and take it out again would cost more than all its system
+calls, so they share an epoll set, and only that is in the loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import select
 import socket
 from time import monotonic
 from typing import Protocol
@@ -15,7 +20,8 @@ from shardns.exchange.reply import Verdict
 from shardns.exchange.udp import UdpMatch
 
 _RECEIVE_SIZE = 65535
-_MAX_DATAGRAMS = 16  # taken per turn of the loop: somebody who floods the port must not hold the loop
+_MAX_READY = 256  # sockets taken per turn of the loop
+_MAX_DATAGRAMS = 16  # taken from one of them: somebody who floods the port must not hold the loop
 
 
 class Owner(Protocol):
@@ -28,14 +34,51 @@ class Owner(Protocol):
         """The kernel reports an error (ICMP: port unreachable and the like) for these asks. The link is closed."""
 
 
+class UdpPoller:
+    """The epoll set of a pool's UDP sockets."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Empty; it takes a descriptor with the first socket."""
+        self._loop = loop
+        self._epoll: select.epoll | None = None
+        self._links: dict[int, UdpLink] = {}
+
+    def add(self, fd: int, link: UdpLink) -> None:
+        """Call link.on_readable when there is something to read."""
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._loop.add_reader(self._epoll.fileno(), self._on_ready)
+        self._epoll.register(fd, select.EPOLLIN)
+        self._links[fd] = link
+
+    def remove(self, fd: int) -> None:
+        """Forget a descriptor that is about to be closed; the kernel takes it out of the set then."""
+        self._links.pop(fd, None)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._epoll is not None:
+            self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            self._epoll = None
+
+    def _on_ready(self) -> None:
+        if self._epoll is not None:
+            for fd, _ in self._epoll.poll(0, _MAX_READY):
+                link = self._links.get(fd)  # None: closed by what an earlier one of these set off
+                if link is not None:
+                    link.on_readable()
+
+
 class UdpLink:
     """A connected UDP socket. The kernel draws its port at random (RFC 6056; Linux udp_lib_get_port)."""
 
-    __slots__ = ("_loop", "_owner", "_sock", "born", "label", "local", "match", "sent")
+    __slots__ = ("_loop", "_owner", "_poller", "_sock", "born", "label", "local", "match", "sent")
 
     def __init__(
         self,
         owner: Owner,
+        poller: UdpPoller,
         loop: asyncio.AbstractEventLoop,
         family: int,
         address: tuple[object, ...],
@@ -45,6 +88,7 @@ class UdpLink:
     ) -> None:
         """Open and connect; raises OSError where there is no route or no descriptor left."""
         self._owner = owner
+        self._poller = poller
         self._loop = loop
         self.label = label
         self.match = UdpMatch(ids)
@@ -57,7 +101,7 @@ class UdpLink:
         except OSError:
             self._sock.close()
             raise
-        loop.add_reader(self._sock.fileno(), self._on_readable)
+        poller.add(self._sock.fileno(), self)
 
     @property
     def closed(self) -> bool:
@@ -82,7 +126,7 @@ class UdpLink:
         """Close the socket; the owner is not told. Closing again is no error."""
         fd = self._sock.fileno()
         if fd >= 0:
-            self._loop.remove_reader(fd)
+            self._poller.remove(fd)
             self._sock.close()
 
     def _local(self) -> str:
@@ -92,7 +136,8 @@ class UdpLink:
             self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
         return self.local
 
-    def _on_readable(self) -> None:
+    def on_readable(self) -> None:
+        """Take what came; the poller's to call."""
         now = monotonic()
         for _ in range(_MAX_DATAGRAMS):
             try:
