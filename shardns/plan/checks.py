@@ -48,5 +48,5 @@ def unknown(directive: Directive) -> ConfigError:
     if directive.body and any(mark in name for mark in ".:/"):
         hint = "a Corefile with several server blocks needs braces around each"
     else:
-        hint = api.did_you_mean(name, order.NAMES)
+        hint = api.did_you_mean(name, order.BUILT_NAMES)
     return ConfigError(directive.at, f"Unknown directive '{name}'", hint=hint)
