@@ -185,8 +185,10 @@ def nameserver(host: str = "127.0.0.1", port: int = 0, **ways: object) -> Iterat
         stack.callback(tcp.close)
         server = FakeNameserver(host, udp.getsockname()[1], **ways)  # type: ignore[arg-type]  # checked by the class
         loop = server._loop
-        thread = threading.Thread(target=_run, args=(server, loop, udp, tcp), daemon=True)
+        serves = threading.Event()  # a stop before that would be taken for the end of the start
+        thread = threading.Thread(target=_run, args=(server, loop, udp, tcp, serves), daemon=True)
         thread.start()
+        serves.wait(5)
         try:
             yield server
         finally:
@@ -214,11 +216,18 @@ def _bound(host: str, port: int) -> tuple[socket.socket, socket.socket]:
         return udp, tcp
 
 
-def _run(server: FakeNameserver, loop: asyncio.AbstractEventLoop, udp: socket.socket, tcp: socket.socket) -> None:
+def _run(
+    server: FakeNameserver,
+    loop: asyncio.AbstractEventLoop,
+    udp: socket.socket,
+    tcp: socket.socket,
+    serves: threading.Event,
+) -> None:
     """Nothing; serves until the loop is stopped."""
     asyncio.set_event_loop(loop)
     datagrams, _ = loop.run_until_complete(loop.create_datagram_endpoint(lambda: _Datagrams(server), sock=udp))
     listener = loop.run_until_complete(loop.create_server(lambda: _Stream(server), sock=tcp))
+    loop.call_soon(serves.set)
     loop.run_forever()
     listener.close()
     datagrams.close()
