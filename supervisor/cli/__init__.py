@@ -1,1 +1,5 @@
-"""The command line: node-cache's flags and the subcommands of shardns."""
+"""The `shardns` command: flags, subcommands, and what it says to a person."""
+
+from supervisor.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,283 @@
+"""The flags of `shardns`: node-cache's and our own, what each means, and which cannot be had yet.
+
+A flag of node-cache that has no effect here is refused, never swallowed: whoever wrote it relies on it. It is accepted
+where node-cache would not act on it either. docs/cli.md has the table.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from shardns import log, units
+from supervisor.cli import corefiles
+from supervisor.cli.gosyntax import Flag, FlagError, Given, parse
+from supervisor.options import Options
+
+WORKERS_MAX = 64  # SHD_WORKERS_MAX
+CACHE_MIN_BYTES = 4 * 1024 * 1024
+CACHE_MAX_BYTES = 64 * 1024**3
+HEARTBEAT_MIN_S = 2.0  # workers beat every 0.5 s, the supervisor looks every second
+
+DNS = (
+    Flag("localip", "", "addresses to serve on, comma-separated, without spaces", "IPS"),
+    Flag("conf", "", 'Corefile to serve; "stdin" reads standard input', "FILE"),
+    Flag("dns.port", "53", "port of server blocks that name none", "PORT", ("p",)),
+    Flag("pidfile", "", "file to write the supervisor's process id to, once it serves", "FILE"),
+    Flag("metrics-listen-address", "0.0.0.0:9353", "a second address of the metrics page", "HOST:PORT"),
+    Flag("quiet", "false", "print no banner of zones and version"),
+)
+PROCESSES = (
+    Flag("workers", "auto", "worker processes, or auto: from the cgroup's CPU quota and weight, else cores", "N|auto"),
+    Flag("cache-size", "32Mi", "memory of the cache, at least 4Mi (Ki, Mi, Gi)", "SIZE"),
+    Flag("user", "", "user of the children; when started as root: 65534 (nobody)", "NAME|UID"),
+    Flag("shm-name", "", "name of the cache in /dev/shm; a restart with the same name is warm", "NAME"),
+    Flag("heartbeat-timeout", "10s", "a child without a sign of life for this long is replaced", "DURATION"),
+    Flag("control", "", "operator socket: a path, or @NAME in the abstract namespace (@shardns/...)", "PATH"),
+)
+LOGS = (
+    Flag("log-format", "auto", "text, json, or auto: text on a terminal, else json", "FORMAT"),
+    Flag("log-level", "info", "debug, info, warning or error", "LEVEL"),
+)
+INSTEAD = (
+    Flag("version", "false", "print the version and exit"),
+    Flag("plugins", "false", "print the plugins and exit"),
+)
+NODE = (
+    Flag("setupinterface", "true", "set up the interface for -localip; only =false works in this version"),
+    Flag("setupiptables", "true", "set up the node's rules; only =false works in this version"),
+    Flag("interfacename", "nodelocaldns", "without effect unless -setupinterface", "NAME"),
+    Flag("syncinterval", "60", "without effect unless -setupinterface or -setupiptables", "INTERVAL"),
+    Flag("skipteardown", "false", "without effect unless -setupinterface or -setupiptables"),
+    Flag("health-port", "8080", "without effect unless -setupiptables; the health plugin names its own port", "PORT"),
+    Flag("corefile", "/etc/Corefile", "ignored, as node-cache does: -conf is what counts", "FILE"),
+    Flag("basecorefile", "/etc/coredns/Corefile.base", "refused: templates are not filled in by this version", "FILE"),
+    Flag("upstreamsvc", "kube-dns", "refused, as -basecorefile", "NAME"),
+    Flag("kubednscm", "", "refused, as -basecorefile", "DIRECTORY"),
+    Flag("prometheus-listen-address", ":9253", "refused, as -basecorefile", "HOST:PORT"),
+    Flag("reloadwithsignal", "false", "refused, as -basecorefile"),
+)
+GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
+    ("What is served", DNS),
+    ("Processes and memory", PROCESSES),
+    ("Logs", LOGS),
+    ("Instead of serving", INSTEAD),
+    ("Flags of node-cache for setting up a node", NODE),
+)
+ALL = tuple(flag for _, flags in GROUPS for flag in flags)
+
+_SIZE = re.compile(r"([0-9]{1,12})(|[KMG]i?)")
+_FACTORS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A command line that can be obeyed."""
+
+    options: Options
+    warnings: tuple[str, ...] = ()
+
+
+def read(arguments: Sequence[str], *, is_local: Callable[[str], bool], auto_workers: Callable[[], int]) -> Asked:
+    """What the flags ask for. Raises FlagError at the first thing that is wrong or cannot be had.
+
+    is_local      whether an address belongs to this machine
+    auto_workers  how many workers this machine's share of CPU is worth
+    """
+    return understand(parse(arguments, ALL), is_local=is_local, auto_workers=auto_workers)
+
+
+def understand(given: Given, *, is_local: Callable[[str], bool], auto_workers: Callable[[], int]) -> Asked:
+    """As read, of flags that are parsed."""
+    if given.rest:
+        raise FlagError(f"extra command line arguments: [{' '.join(given.rest)}]")
+    local_ips = _local_ips(given)
+    _refuse_setup(given, local_ips, is_local)
+    _refuse_templates(given)
+    is_forwarder = not local_ips and not given.text("conf")
+    if local_ips and not given.text("conf"):
+        raise FlagError("-localip without -conf: say which Corefile to serve, as -conf FILE")
+    dns_port = _port(given, "dns.port")
+    if is_forwarder and not given.has("dns.port"):
+        dns_port = corefiles.FORWARDER_PORT
+    metrics = given.text("metrics-listen-address")
+    if is_forwarder and not given.has("metrics-listen-address"):
+        metrics = ""
+    options = Options(
+        workers=_workers(given.text("workers"), auto_workers),
+        local_ips=local_ips,
+        conf=given.text("conf"),
+        corefile=corefiles.forwarder() if is_forwarder else "",
+        dns_port=dns_port,
+        metrics_address=_metrics(metrics),
+        pid_file=given.text("pidfile"),
+        is_quiet=given.truth("quiet"),
+        cache_size_bytes=_cache_size(given.text("cache-size")),
+        log_format=_log_format(given.text("log-format")),
+        log_level=_log_level(given.text("log-level")),
+        user=given.text("user"),
+        shm_name=_shm_name(given.text("shm-name")),
+        heartbeat_timeout_s=_heartbeat(given.text("heartbeat-timeout")),
+        control=_control(given.text("control")),
+    )
+    return Asked(options, _warnings(given))
+
+
+def _local_ips(given: Given) -> tuple[str, ...]:
+    """The addresses of -localip, in their order. Families may be mixed, which node-cache cannot."""
+    if not given.has("localip"):
+        return ()
+    found: list[str] = []
+    for text in given.text("localip").split(","):
+        try:
+            address = str(ipaddress.ip_address(text))
+        except ValueError:
+            raise FlagError(f'invalid localip specified - "{text}"') from None
+        if "%" in text:
+            raise FlagError(f'invalid localip specified - "{text}"')
+        if address not in found:
+            found.append(address)
+    return tuple(found)
+
+
+def _refuse_setup(given: Given, local_ips: tuple[str, ...], is_local: Callable[[str], bool]) -> None:
+    """Setting up interface and rules is another version's; a node that waits for it must hear so."""
+    strange = [address for address in local_ips if not is_local(address)]
+    for name, what in (("setupinterface", "the interface"), ("setupiptables", "the rules")):
+        if not local_ips or not given.truth(name):
+            continue
+        if given.has(name):
+            raise FlagError(
+                f"-{name}: this version does not set up {what} of a node; set it up otherwise and give -{name}=false"
+            )
+        if strange:
+            raise FlagError(
+                f"-localip {strange[0]} is no address of this machine, and this version does not set up {what}; "
+                f"set it up otherwise and give -{name}=false"
+            )
+    interface_off = given.has("setupinterface") and not given.truth("setupinterface")
+    rules_off = given.has("setupiptables") and not given.truth("setupiptables")
+    moot = {
+        "interfacename": interface_off,
+        "health-port": rules_off,
+        "syncinterval": interface_off and rules_off,
+        "skipteardown": interface_off and rules_off,
+    }
+    for name, is_moot in moot.items():
+        if given.has(name) and given.text(name) != given.defaults[name] and not is_moot:
+            raise FlagError(
+                f"-{name}: this version does not set up nodes; "
+                "give -setupinterface=false and -setupiptables=false with it"
+            )
+    if given.has("health-port") and not given.text("health-port").isdigit():
+        raise FlagError(f'-health-port must be a number, got "{given.text("health-port")}"')
+
+
+def _refuse_templates(given: Given) -> None:
+    """What fills in a Corefile template is another version's."""
+    for name in ("basecorefile", "upstreamsvc", "prometheus-listen-address"):
+        if given.has(name):
+            raise FlagError(
+                f"-{name}: this version does not fill in Corefile templates; give a finished Corefile by -conf"
+            )
+    if given.text("kubednscm"):
+        raise FlagError(
+            "-kubednscm: this version does not read the kube-dns ConfigMap; give a finished Corefile by -conf"
+        )
+    if given.truth("reloadwithsignal"):
+        raise FlagError("-reloadwithsignal: this version writes no Corefile; use the reload plugin, or send SIGUSR1")
+
+
+def _warnings(given: Given) -> tuple[str, ...]:
+    """What is accepted and does nothing."""
+    if given.has("corefile"):
+        return ("-corefile has no effect, in node-cache neither: the Corefile is what -conf names",)
+    return ()
+
+
+def _workers(text: str, auto_workers: Callable[[], int]) -> int:
+    """A number of worker processes."""
+    if text == "auto":
+        return max(1, min(WORKERS_MAX, auto_workers()))
+    if not text.isdecimal() or not 1 <= int(text) <= WORKERS_MAX:
+        raise FlagError(f'-workers must be auto or a number from 1 to {WORKERS_MAX}, got "{text}"')
+    return int(text)
+
+
+def _cache_size(text: str) -> int:
+    """Octets."""
+    match = _SIZE.fullmatch(text)
+    size = int(match[1]) * _FACTORS[match[2]] if match else 0
+    if not CACHE_MIN_BYTES <= size <= CACHE_MAX_BYTES:
+        raise FlagError(f'-cache-size must be a size from 4Mi to 64Gi, such as 32Mi, got "{text}"')
+    return size
+
+
+def _heartbeat(text: str) -> float:
+    """Seconds."""
+    try:
+        seconds = units.duration_s(text)
+    except ValueError as error:
+        raise FlagError(f"-heartbeat-timeout: {error}") from None
+    if seconds < HEARTBEAT_MIN_S:
+        raise FlagError(f'-heartbeat-timeout must be at least {HEARTBEAT_MIN_S:.0f}s, got "{text}"')
+    return seconds
+
+
+def _port(given: Given, name: str) -> int:
+    """A port number."""
+    try:
+        return units.port(given.text(name))
+    except ValueError as error:
+        raise FlagError(f"-{name}: {error}") from None
+
+
+def _metrics(text: str) -> str:
+    """host:port, host given as an address or empty for every address; empty text is none."""
+    if not text:
+        return ""
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        units.port(port)
+        is_v6 = bool(bare) and isinstance(ipaddress.ip_address(bare), ipaddress.IPv6Address)
+        understood = bool(colon) and host == (f"[{bare}]" if is_v6 else bare)
+    except ValueError:
+        understood = False
+    if not understood:
+        raise FlagError(f'-metrics-listen-address must be an address and a port, such as 0.0.0.0:9353, got "{text}"')
+    return text
+
+
+def _log_format(text: str) -> log.Format:
+    """One of log.FORMATS."""
+    for known in log.FORMATS:
+        if text == known:
+            return known
+    raise FlagError(f'-log-format must be one of {", ".join(log.FORMATS)}, got "{text}"')
+
+
+def _log_level(text: str) -> log.Level:
+    """One of log.LEVELS."""
+    for known in log.LEVELS:
+        if text == known:
+            return known
+    raise FlagError(f'-log-level must be one of {", ".join(log.LEVELS)}, got "{text}"')
+
+
+def _shm_name(text: str) -> str:
+    """A name without slashes; one that leads (as shm_open wants it) is taken off."""
+    name = text.removeprefix("/")
+    if text and not _NAME.fullmatch(name):
+        raise FlagError(f'-shm-name must be letters, digits, dots, dashes and underscores, got "{text}"')
+    return name
+
+
+def _control(text: str) -> str:
+    """A path or @name that fits a Unix socket's address (108 octets)."""
+    if len(text.encode()) > 107 or "\0" in text:
+        raise FlagError("-control must be shorter than 108 octets")
+    return text

@@ -1,0 +1,98 @@
+"""Command line flags as Go's flag package reads them, since that is what node-cache's users have written down.
+
+    -x value    -x=value    --x value    --x=value    -bool    -bool=false    --  ends the flags
+
+A flag takes the next argument as its value even if that begins with a dash; a boolean takes none, so that
+`-quiet false` is a flag and a positional argument. The last of several wins. Pure: text in, text out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+_TRUE = frozenset(["1", "t", "T", "true", "TRUE", "True"])  # Go strconv.ParseBool
+_FALSE = frozenset(["0", "f", "F", "false", "FALSE", "False"])
+
+
+class FlagError(Exception):
+    """The command line is wrong: what is wrong, in Go's words where Go has some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag.
+
+    default  what it is when it is not given; shown by --help
+    meaning  one line for --help
+    value    the word that stands for its value in --help; None: a boolean
+    aliases  other names for the same flag
+    """
+
+    name: str
+    default: str
+    meaning: str
+    value: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line said: the text of each flag by its first name, and what was no flag."""
+
+    values: Mapping[str, str]
+    rest: tuple[str, ...] = ()
+    wants_help: bool = False
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        """Whether the flag was on the command line."""
+        return name in self.values
+
+    def text(self, name: str) -> str:
+        """Its value, or its default."""
+        return self.values[name] if name in self.values else self.defaults[name]
+
+    def truth(self, name: str) -> bool:
+        """A boolean's value, or its default."""
+        return self.text(name) == "true"
+
+
+def parse(arguments: Sequence[str], flags: Iterable[Flag]) -> Given:
+    """What arguments say. Raises FlagError with Go's text at the first that cannot be read."""
+    known = {name: flag for flag in flags for name in (flag.name, *flag.aliases)}
+    defaults = {flag.name: flag.default for flag in known.values()}
+    values: dict[str, str] = {}
+    queue = list(arguments)
+    while queue:
+        if len(queue[0]) < len("-x") or not queue[0].startswith("-"):
+            break
+        argument = queue.pop(0)
+        if argument == "--":
+            break
+        name, equals, text = argument.removeprefix("-").removeprefix("-").partition("=")
+        if not name or name.startswith("-"):
+            raise FlagError(f"bad flag syntax: {argument}")
+        flag = known.get(name)
+        if flag is None:
+            if name in ("help", "h"):
+                return Given(values, wants_help=True, defaults=defaults)
+            raise FlagError(f"flag provided but not defined: -{name}")
+        if flag.value is None:
+            values[flag.name] = _truth(name, text if equals else "true")
+        elif equals:
+            values[flag.name] = text
+        elif queue:
+            values[flag.name] = queue.pop(0)
+        else:
+            raise FlagError(f"flag needs an argument: -{name}")
+    return Given(values, tuple(queue), defaults=defaults)
+
+
+def _truth(name: str, text: str) -> str:
+    """A boolean as "true" or "false"."""
+    if text in _TRUE:
+        return "true"
+    if text in _FALSE:
+        return "false"
+    raise FlagError(f'invalid boolean value "{text}" for -{name}: parse error')

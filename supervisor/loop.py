@@ -1,0 +1,412 @@
+"""The supervisor's life: waits for signals, for children's words and ends, and for time; carries out what the state
+machine of generation.py decides. No thread, no event loop: it forks at any moment.
+
+It never parses a packet and never writes to memory that is another's.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from shardns.errors import ConfigError, ConfigErrors
+from shardns.log import get_logger
+from shardns.plan import Plan
+from shardns.role import Count, Message, Wiring, Word
+from supervisor import segments as memory
+from supervisor.actions import UPSTREAM, Abandon, Action, Adopt, Child, Exit, Kill, Retire, Say, Spawn
+from supervisor.children import Children, Main, Running, run_role
+from supervisor.generation import Limits, Machine
+from supervisor.heartbeat import LOOK_S, Watch
+from supervisor.options import Options
+from supervisor.privileges import Account
+from supervisor.signals import SignalPipe
+from supervisor.sockets import DnsSockets, HttpSockets, shown, unix_listener
+from supervisor.sources import Source, each, http_keys, listen_addresses, same
+
+HTTP_RETRY_S = 5.0  # between tries to get a busy health or metrics port
+EXIT_CONFIG = 1
+EXIT_INTERRUPTED = 2  # a second SIGINT
+_NO_FORK = 71  # sysexits.h EX_OSERR: the code of a child that could not be forked
+
+log = get_logger()
+
+
+class Supervisor:
+    """One run, from the first Plan to the exit code."""
+
+    def __init__(
+        self,
+        options: Options,
+        source: Source,
+        *,
+        account: Account | None = None,
+        main: Main = run_role,
+        limits: Limits | None = None,
+        announce: Callable[[Plan], None] | None = None,
+    ) -> None:
+        """Prepare nothing yet.
+
+        source    where Plans come from
+        account   who children become; None: who we are
+        main      what a child runs
+        announce  called with the Plan when it is first served
+        """
+        self._options = options
+        self._source = source
+        self._announce = announce
+        self._machine = Machine(options.workers, limits, random.random)
+        self._poll = select.poll()
+        self._children = Children(self._poll, account, main)
+        self._watch: Watch[Child] = Watch(options.heartbeat_timeout_s)
+        self._dns = DnsSockets(options.workers)
+        self._http = HttpSockets()
+        self._held: dict[Child, set[str]] = {}  # which HTTP sockets each upstream process has
+        self._wirings: dict[int, Wiring] = {}
+        self._todo: deque[Action] = deque()
+        self._exit: Exit | None = None
+        self._asked_to_end = False
+        self._reload_wanted = ""  # who asked for a reload that cannot begin yet
+        self._start_ns = time.monotonic_ns()
+        self._next_look = 0.0
+        self._next_http: float | None = None
+        self._next_poll: float | None = None
+
+    def run(self) -> int:
+        """Serve until the end; the exit code."""
+        try:
+            self._plan = self._source.load()
+            self._dns.open(listen_addresses(self._plan).values())
+        except (ConfigError, ConfigErrors) as errors:
+            for error in each(errors):
+                log.error("plan.refused", error=str(error))
+            return EXIT_CONFIG
+        try:
+            self._prepare()
+        except OSError as error:
+            log.error("supervisor.failed", reason=f"no shared memory: {error}")
+            return EXIT_CONFIG
+        self._signals = SignalPipe()
+        self._poll.register(self._signals, select.POLLIN)
+        self._schedule_poll(time.monotonic())
+        try:
+            self._do(self._machine.start(time.monotonic()))
+            while self._exit is None:
+                self._turn()
+            return self._exit.code
+        finally:
+            self._finish()
+
+    # ------------------------------------------------------------------------------------------------ start and end
+
+    def _prepare(self) -> None:
+        """Memory and sockets that live as long as we do."""
+        name = self._options.shm_name or memory.table_name(self._options.dns_port, self._options.local_ips)
+        self._segments = memory.create(name, self._options.cache_size_bytes, self._options.workers)
+        self._beats = memory.Heartbeats(self._segments)
+        self._tally = memory.writable_tally(self._segments.tally)
+        self._miss = unix_listener("")
+        self._control = self._options.control or f"@shardns/{name}"
+        self._operator = self._listen_for_operators()
+        self._open_http(self._plan, time.monotonic())
+        self._wirings[0] = self._wire(self._plan, 0)
+
+    def _listen_for_operators(self) -> socket.socket | None:
+        """The operator socket; None when its name is taken, which costs only the subcommands."""
+        try:
+            return unix_listener(self._control)
+        except OSError as error:
+            log.warning("listener.failed", address=self._control, error=error.strerror or str(error))
+            return None
+
+    def _finish(self) -> None:
+        """Leave nothing behind but the table."""
+        self._children.end_all()
+        self._signals.close()
+        if self._options.pid_file:
+            Path(self._options.pid_file).unlink(missing_ok=True)
+        if self._operator is not None:
+            self._operator.close()
+            if not self._control.startswith("@"):
+                Path(self._control).unlink(missing_ok=True)
+        self._miss.close()
+        self._dns.keep_only(())
+        self._http.keep_only(())
+        self._tally.close()
+        self._beats.close()
+        self._segments.close(keeps_table=self._options.keeps_table)
+        if self._exit is not None and self._exit.code == 0:
+            log.info("supervisor.stopped")
+        elif self._exit is not None:
+            log.error("supervisor.failed", reason=self._exit.reason, code=self._exit.code)
+
+    def _wire(self, plan: Plan, generation: int) -> Wiring:
+        """What the children of a generation inherit. Its sockets must be open."""
+        addresses = listen_addresses(plan)
+        parts = self._segments
+        return Wiring(
+            plan=plan,
+            generation=generation,
+            worker_count=self._options.workers,
+            udp=self._dns.udp(addresses),
+            tcp=self._dns.tcp(addresses),
+            http={},
+            table=parts.table,
+            slots=parts.slots,
+            upstream=parts.upstream,
+            tally=parts.tally,
+            wake_fd=parts.wake_fd,
+            miss_socket=self._miss,
+            operator_socket=self._operator,
+            start_ns=self._start_ns,
+        )
+
+    # ------------------------------------------------------------------------------------------------------ one turn
+
+    def _turn(self) -> None:
+        """Wait for whatever is next, and act on it."""
+        for fd, _ in self._poll.poll(self._wait_ms()):
+            if fd == self._signals.fileno():
+                for number in self._signals.take():
+                    self._signalled(number)
+            else:
+                for child, message in self._children.heard(fd):
+                    self._said(child, message)
+        for running, code in self._children.reap():
+            self._ended(running, code)
+        now = time.monotonic()
+        self._look(now)
+        if self._next_http is not None and self._next_http <= now:
+            self._open_http(self._plan, now)
+        if self._next_poll is not None and self._next_poll <= now:
+            self._schedule_poll(now)
+            self._reload("the reload plugin")
+        if self._reload_wanted and self._machine.can_reload:
+            self._reload(self._reload_wanted)
+        self._do(self._machine.tick(now))
+
+    def _wait_ms(self) -> int:
+        """How long nothing may be due."""
+        now = time.monotonic()
+        times = [self._next_look, self._machine.wake_at(), self._next_http, self._next_poll]
+        wait_s = min(at for at in times if at is not None) - now
+        return max(0, round(wait_s * 1000 + 0.5))
+
+    def _signalled(self, number: signal.Signals) -> None:
+        """As node-cache: SIGTERM and SIGINT after lameduck, SIGQUIT at once, SIGUSR1 reloads."""
+        if number is signal.SIGCHLD:
+            return
+        log.info("signal.received", signal=number.name)
+        if number is signal.SIGUSR1:
+            self._reload(number.name)
+        elif number is signal.SIGQUIT:
+            self._do(self._machine.quit(0))
+        elif number is signal.SIGINT and self._asked_to_end:
+            self._do(self._machine.quit(EXIT_INTERRUPTED, "interrupted twice"))
+        else:
+            self._asked_to_end = True
+            if self._plan.lameduck_s > 0:
+                log.info("lameduck.entered", lasts_s=self._plan.lameduck_s)
+            self._do(self._machine.stop(time.monotonic(), self._plan.lameduck_s))
+
+    def _said(self, child: Child, message: Message) -> None:
+        """A child's word."""
+        for fd in message.fds:
+            os.close(fd)
+        if message.word is Word.RELOAD:
+            self._reload("an operator")
+            return
+        if message.word is Word.FATAL:
+            log.error("child.failed", role=child.role, reason=message.text)
+        self._do(self._machine.said(child, message.word, time.monotonic(), message.text))
+        if message.word is Word.SERVING and child.seat == UPSTREAM:
+            self._give_http()
+
+    def _ended(self, running: Running, code: int) -> None:
+        """A child is gone."""
+        child = running.child
+        self._children.forget(running)
+        self._held.pop(child, None)
+        facts: dict[str, object] = {"role": child.role, "pid": running.pid, "generation": child.generation}
+        if child.seat != UPSTREAM:
+            facts["slot"] = child.seat
+        facts["lived_s"] = round(time.monotonic() - running.since_s, 3)
+        if code == 0:
+            log.info("child.drained", **facts)
+        else:
+            facts |= {"code": code} if code > 0 else {"signal": signal_name(-code)}
+            log.error("child.exited", **facts)
+        self._do(self._machine.exited(child, code, time.monotonic()))
+
+    def _look(self, now: float) -> None:
+        """At the heartbeats, once a second."""
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_S
+        beats = {child: self._beats_of(child) for child in self._machine.serving()}
+        for child in self._watch.look(beats, now):
+            log.error("child.stuck", role=child.role, slot=child.seat, timeout_s=self._watch.timeout_s)
+            self._tally[Count.STUCK] += 1
+            self._do(self._machine.stuck(child, now))
+
+    def _beats_of(self, child: Child) -> tuple[int, ...]:
+        """Its heartbeats."""
+        if child.seat == UPSTREAM:
+            return self._beats.of_upstream()
+        return self._beats.of_worker(self._wirings[child.generation].slot_of(child.seat))
+
+    # -------------------------------------------------------------------------------------------------------- actions
+
+    def _do(self, actions: Iterable[Action]) -> None:
+        """Carry out actions, and those that follow from them, in order."""
+        self._todo.extend(actions)
+        while self._todo:
+            action = self._todo.popleft()
+            match action:
+                case Spawn(child, restarts):
+                    self._spawn(child, restarts)
+                case Say(child, word):
+                    self._children.say(child, word)
+                case Kill(child, number):
+                    self._children.kill(child, number)
+                case Adopt(generation):
+                    self._adopt(generation)
+                case Retire(generation):
+                    self._release(generation)
+                    log.info("generation.drained", generation=generation)
+                case Abandon(generation, reason):
+                    self._release(generation)
+                    self._failed(reason)
+                case Exit():
+                    self._exit = self._exit or action
+
+    def _spawn(self, child: Child, restarts: int) -> None:
+        """Fork a child; when that fails, it counts as one that has crashed."""
+        if restarts:
+            count = Count.UPSTREAM_RESTARTS if child.seat == UPSTREAM else Count.WORKER_RESTARTS
+            self._tally[count] += 1
+        wiring = self._wirings[child.generation]
+        if child.seat == UPSTREAM:
+            wanted = http_keys(wiring.plan, self._options)
+            wiring = replace(wiring, http={key: s for key, s in self._http.open_sockets.items() if key in wanted})
+            self._held[child] = set(wiring.http)
+        try:
+            running = self._children.fork(child, wiring)
+        except OSError as error:
+            log.error("child.failed", role=child.role, error=error.strerror or str(error))
+            self._todo.extend(self._machine.exited(child, _NO_FORK, time.monotonic()))
+            return
+        log.debug("child.started", role=child.role, slot=child.seat, pid=running.pid, restarts=restarts)
+
+    def _adopt(self, generation: int) -> None:
+        """A generation serves."""
+        self._plan = self._wirings[generation].plan
+        if generation == 0:
+            if self._options.pid_file:
+                write_pid_file(self._options.pid_file)
+            log.info("generation.serving", workers=self._options.workers, blocks=len(self._plan.blocks))
+            if self._announce is not None:
+                self._announce(self._plan)
+        else:
+            self._tally[Count.RELOADS] += 1
+            log.info("reload.finished", generation=generation, digest=self._plan.digest)
+        self._schedule_poll(time.monotonic())
+
+    def _release(self, generation: int) -> None:
+        """A generation is gone: close what no other needs."""
+        del self._wirings[generation]
+        plans = [wiring.plan for wiring in self._wirings.values()]
+        for address in self._dns.keep_only({address for plan in plans for address in listen_addresses(plan).values()}):
+            log.info("listener.closed", address=shown(address))
+        for key in self._http.keep_only({key for plan in plans for key in http_keys(plan, self._options)}):
+            log.info("listener.closed", address=key)
+
+    # --------------------------------------------------------------------------------------------------------- reload
+
+    def _reload(self, by: str) -> None:
+        """Look at the configuration again, and replace the children if it says something else now."""
+        if not self._machine.can_reload:
+            self._reload_wanted = by
+            return
+        self._reload_wanted = ""
+        opened: list[tuple[str, int]] = []
+        try:
+            plan = self._source.load()
+            if same(plan, self._plan):
+                if by != "the reload plugin":
+                    log.info("plan.unchanged", by=by, digest=plan.digest)
+                return
+            opened = self._dns.open(listen_addresses(plan).values())
+        except (ConfigError, ConfigErrors) as errors:
+            for error in each(errors):
+                log.error("plan.refused", error=str(error))
+            self._failed("the configuration has errors; the old one stays")
+            return
+        now = time.monotonic()
+        log.info("reload.started", by=by, digest=plan.digest, opened=[shown(address) for address in opened])
+        self._open_http(plan, now)
+        generation = self._machine.next_generation
+        self._wirings[generation] = self._wire(plan, generation)
+        self._do(self._machine.reload(now))
+
+    def _failed(self, reason: str) -> None:
+        """A reload did not happen."""
+        self._tally[Count.RELOAD_FAILED] += 1
+        log.error("reload.failed", reason=reason)
+
+    def _schedule_poll(self, now: float) -> None:
+        """When to look at the Corefile next: interval plus or minus half the jitter, as CoreDNS's reload."""
+        config = self._plan.reload
+        if config is None:
+            self._next_poll = None
+        else:
+            self._next_poll = now + config.interval_s + config.jitter_s * (random.random() - 0.5)
+
+    # ----------------------------------------------------------------------------------------------------------- HTTP
+
+    def _open_http(self, plan: Plan, now: float) -> None:
+        """Open health and metrics ports; try again later for those that are busy."""
+        known = set(self._http.open_sockets)
+        busy = self._http.open(http_keys(plan, self._options))
+        if busy and self._next_http is None:
+            for key, reason in busy.items():
+                log.warning("listener.failed", address=key, error=reason, retry_s=HTTP_RETRY_S)
+        self._tally[Count.HTTP_BUSY] = len(busy)
+        self._next_http = now + HTTP_RETRY_S if busy else None
+        for key in self._http.open_sockets.keys() - known:
+            log.info("listener.opened", address=key)
+        self._give_http()
+
+    def _give_http(self) -> None:
+        """Hand serving upstream processes the sockets that were opened after their fork."""
+        for child in self._machine.serving():
+            if child.seat != UPSTREAM:
+                continue
+            wanted = http_keys(self._wirings[child.generation].plan, self._options)
+            for key in (self._http.open_sockets.keys() & wanted) - self._held[child]:
+                self._children.say(child, Word.HTTP, key, self._http.open_sockets[key].fileno())
+                self._held[child].add(key)
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL, or the number if it has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def write_pid_file(path: str) -> None:
+    """Our process id and a newline, for whoever waits for the file. A path that cannot be written costs only that."""
+    try:
+        Path(path).write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        log.error("setup.failed", what="pidfile", path=path, error=error.strerror or str(error))

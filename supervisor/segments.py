@@ -1,0 +1,231 @@
+"""The shared memory: made here, written by others.
+
+The table has a name in /dev/shm, so that the next supervisor finds it, also after a SIGKILL, and is warm. It is taken
+over only when it is ours (owner and mode), nobody else holds it (flock), and its header fits: magic, layout version,
+geometry and boot id. Otherwise a new one takes the name; while another instance holds the name, a nameless one serves.
+
+The lock belongs to the descriptor that the upstream process inherits. So it is held as long as anybody can still write.
+
+Everything else (worker slots, the upstream process's segment, the tally) lives as long as the supervisor and has no
+name: nothing of it can be left behind, and it does not count against the size of /dev/shm.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import mmap
+import os
+import struct
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import posix_ipc
+
+from shardns.core import ffi, lib
+from shardns.log import get_logger
+from shardns.role import Segment, Tally
+
+SHM = Path("/dev/shm")  # noqa: S108 - where glibc and musl keep POSIX shared memory
+LOCK_PATIENCE_S = 2.0  # for children of a killed supervisor to be gone
+_LOCK_PAUSE_S = 0.02
+_PAGE = 4096
+
+log = get_logger()
+
+
+def table_name(port: int, local_ips: tuple[str, ...]) -> str:
+    """The table's name when the operator gives none: the same for every start on the same port and addresses."""
+    name = "-".join(["shardns", str(port), *local_ips]).replace(":", "_")
+    if len(name) <= 80:
+        return name
+    return f"shardns-{port}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def boot_id() -> bytes:
+    """16 octets that differ for every boot of the machine: CLOCK_MONOTONIC times of another boot mean nothing."""
+    return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip()).bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Everything shared, as descriptors."""
+
+    table: Segment
+    table_path: str  # in /dev/shm; empty when the table has no name
+    was_warm: bool  # the table was found, not made
+    slots: tuple[Segment, ...]
+    upstream: Segment
+    tally: Segment
+    wake_fd: int
+
+    def close(self, *, keeps_table: bool) -> None:
+        """Close every descriptor. The table's name stays for the next start, or goes."""
+        if self.table_path and not keeps_table:
+            posix_ipc.unlink_shared_memory(f"/{self.table_path}")
+        for segment in (self.table, self.upstream, self.tally, *self.slots):
+            os.close(segment.writable_fd)
+            os.close(segment.readable_fd)
+        os.close(self.wake_fd)
+
+
+def create(name: str, size_bytes: int, workers: int) -> Segments:
+    """The segments of a supervisor with this many workers; the cache's budget is size_bytes.
+
+    Raises OSError when there is no memory for them.
+    """
+    boot = boot_id()
+    geometry = ffi.new("struct shd_geometry *")
+    table_size = lib.shd_table_plan(size_bytes, geometry)
+    table, path, was_warm = _table(name, table_size, geometry, boot)
+    slot_size = lib.shd_slot_segment_size(geometry)
+    upstream_size = lib.shd_upstream_segment_size()
+    slots = tuple(_headed(f"slot-{n}", slot_size, n, boot) for n in range(2 * workers))
+    upstream = _headed("upstream", upstream_size, 0, boot)
+    tally = _nameless("tally", Tally.SIZE)
+    wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    return Segments(table, path, was_warm, slots, upstream, tally, wake_fd)
+
+
+class Heartbeats:
+    """The heartbeats of every slot and of the upstream process, through read-only maps of their first pages."""
+
+    def __init__(self, segments: Segments) -> None:
+        """Map what is needed."""
+        self._slot_at = ffi.offsetof("struct shd_slot_segment", "process")
+        self._upstream_at = ffi.offsetof("struct shd_upstream_segment", "process")
+        beat_at = ffi.offsetof("struct shd_process_counters", "heartbeat_ns")
+        loop_at = ffi.offsetof("struct shd_process_counters", "heartbeat_loop_ns")
+        self._offsets = (beat_at, loop_at)
+        self._slots = [_peek(segment) for segment in segments.slots]
+        self._upstream = _peek(segments.upstream)
+
+    def of_worker(self, slot: int) -> tuple[int, ...]:
+        """When the C thread and the event loop of the slot's worker were last alive: nanoseconds of CLOCK_MONOTONIC."""
+        return self._read(self._slots[slot], self._slot_at)
+
+    def of_upstream(self) -> tuple[int, ...]:
+        """The same of the upstream process, which has one loop: whichever of the two fields it writes."""
+        return (max(self._read(self._upstream, self._upstream_at)),)
+
+    def close(self) -> None:
+        """Unmap."""
+        for memory in (*self._slots, self._upstream):
+            memory.close()
+
+    def _read(self, memory: mmap.mmap, at: int) -> tuple[int, ...]:
+        """Both fields."""
+        return tuple(struct.unpack_from("=Q", memory, at + offset)[0] for offset in self._offsets)
+
+
+def writable_tally(segment: Segment) -> Tally:
+    """The tally for its one writer."""
+    return Tally(mmap.mmap(segment.writable_fd, Tally.SIZE))
+
+
+def _peek(segment: Segment) -> mmap.mmap:
+    """The first page of a segment, read-only."""
+    return mmap.mmap(segment.readable_fd, _PAGE, prot=mmap.PROT_READ)
+
+
+# cffi's pointers have no type of their own that mypy could know.
+def _table(name: str, size: int, geometry: Any, boot: bytes) -> tuple[Segment, str, bool]:  # noqa: ANN401
+    """The table's segment, its name (empty: none), and whether it was there already."""
+    fd = _held(name)
+    if fd is not None:
+        if _fits(fd, size, boot):
+            log.info("segment.adopted", name=name, size_bytes=size)
+            return _both(fd, size), name, True
+        log.warning("segment.refused", name=name, reason="made by another version, boot or cache size; starting empty")
+        posix_ipc.unlink_shared_memory(f"/{name}")
+        os.close(fd)
+    fd = _named(name, size)
+    segment = _both(fd, size) if fd is not None else _nameless("table", size)
+    memory = mmap.mmap(segment.writable_fd, size)
+    seed = struct.unpack("=QQ", os.urandom(16))
+    pointer = ffi.from_buffer(memory, require_writable=True)
+    lib.shd_table_init(pointer, geometry, seed, boot)
+    ffi.release(pointer)
+    memory.close()
+    log.info("segment.created", name=name if fd is not None else "", size_bytes=size)
+    return segment, name if fd is not None else "", False
+
+
+def _held(name: str) -> int | None:
+    """A descriptor of the table called name, locked for us; None when there is none that we may take.
+
+    Waits LOCK_PATIENCE_S for the lock. When somebody else keeps it, the name is his.
+    """
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fd: int = posix_ipc.SharedMemory(f"/{name}").fd
+        except (posix_ipc.ExistentialError, posix_ipc.PermissionsError, OSError):
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(_LOCK_PAUSE_S)
+            continue
+        found = os.fstat(fd)
+        if found.st_nlink and found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+            return fd
+        os.close(fd)
+        if found.st_nlink:
+            return None
+
+
+def _fits(fd: int, size: int, boot: bytes) -> bool:
+    """Whether the table behind fd is one we can go on with."""
+    if os.fstat(fd).st_size != size:
+        return False
+    memory = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+    pointer = ffi.from_buffer(memory)
+    fits = bool(lib.shd_table_check(pointer, size, boot) == 0)
+    ffi.release(pointer)
+    memory.close()
+    return fits
+
+
+def _named(name: str, size: int) -> int | None:
+    """A descriptor of a new table called name, locked; None when that name cannot be had."""
+    room = os.statvfs(SHM)
+    if room.f_bavail * room.f_frsize < size:
+        log.warning("segment.refused", name=name, reason="no room in /dev/shm: the cache will not survive a restart")
+        return None
+    try:
+        fd: int = posix_ipc.SharedMemory(f"/{name}", posix_ipc.O_CREX, mode=0o600, size=size).fd
+    except (posix_ipc.Error, OSError) as error:
+        log.warning("segment.refused", name=name, reason=f"another instance has it, or {error}; serving without a name")
+        return None
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def _headed(name: str, size: int, slot: int, boot: bytes) -> Segment:
+    """A new segment with its head written."""
+    segment = _nameless(name, size)
+    memory = mmap.mmap(segment.writable_fd, size)
+    pointer = ffi.from_buffer(memory, require_writable=True)
+    lib.shd_segment_init(pointer, slot, size, boot)
+    ffi.release(pointer)
+    memory.close()
+    return segment
+
+
+def _nameless(name: str, size: int) -> Segment:
+    """A new zeroed segment that nobody else can find. name is for /proc only."""
+    fd = os.memfd_create(f"shardns-{name}", os.MFD_CLOEXEC)
+    os.ftruncate(fd, size)
+    return _both(fd, size)
+
+
+def _both(fd: int, size: int) -> Segment:
+    """The segment behind a writable descriptor, with a second descriptor that cannot be mapped writable."""
+    return Segment(fd, os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), size)
