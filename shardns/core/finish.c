@@ -421,8 +421,8 @@ static void question_of(const uint8_t *flight, struct shd_query *ret)
 {
     size_t key_len = flight_key_len(flight);
     memset(ret, 0, offsetof(struct shd_query, name));
-    ret->qtype = shd_get16(flight + 8);
-    ret->qclass = shd_get16(flight + 10);
+    memcpy(&ret->qtype, flight + 8, 2);
+    memcpy(&ret->qclass, flight + 10, 2);
     ret->name_len = (uint16_t)(key_len - 13);
     ret->question_len = ret->name_len + 4;
     memcpy(ret->name, flight + 13, ret->name_len);
