@@ -191,7 +191,11 @@ class Flights:
         now_ns = monotonic_ns()
         kind = lib.shd_finish_accept(self._finish, wire, len(wire), flight.key, flight.block, stores, now_ns)
         if kind < 0:
-            detail = "dns: answer is for another question" if kind == lib.SHD_EMISMATCH else "dns: overflow unpacking message"
+            detail = (
+                "dns: answer is for another question"
+                if kind == lib.SHD_EMISMATCH
+                else "dns: overflow unpacking message"
+            )
             self._fail(flight, Outcome(None, outcome.upstream, Failure.MALFORMED, detail))
             return
         how = lib.SHD_FROM_UPSTREAM
@@ -214,7 +218,9 @@ class Flights:
             self._reply(flight, lib.SHD_FROM_STALE if found == STALE else lib.SHD_FROM_TABLE, -1, route.plugin)
             return
         refused = outcome.failure is Failure.MAX_CONCURRENT
-        self._reply(flight, lib.SHD_FROM_UPSTREAM, codes.Rcode.REFUSED if refused else codes.Rcode.SERVFAIL, lib.SHD_BY_NONE)
+        self._reply(
+            flight, lib.SHD_FROM_UPSTREAM, codes.Rcode.REFUSED if refused else codes.Rcode.SERVFAIL, lib.SHD_BY_NONE
+        )
 
     def _lose_patience(self, flight: Flight) -> None:
         """Clients have waited long enough: they get the stale answer, the flight goes on without them."""

@@ -15,6 +15,7 @@ from time import monotonic, monotonic_ns
 
 from shardns.core import lib
 from shardns.log import get_logger
+from shardns.logthread import LogThread, query_logs
 from shardns.role import Message, Wiring, Word, receive, send
 from shardns.upstream.chain import Routes
 from shardns.upstream.flights import Flight, Flights
@@ -26,8 +27,8 @@ from shardns.upstream.services import Services
 HEARTBEAT_S = 0.5
 DRAIN_S = 5.0
 """Open flights may take this long after DRAIN; then they stay in the rings."""
-IDLE_TURNS = 1
-"""Empty takes before the process says that it sleeps and has to be woken."""
+LOG_S = 0.5
+"""For the last lines of the `log` plugin."""
 
 log = get_logger()
 
@@ -45,18 +46,21 @@ class UpstreamProcess:
         self._loops = LoopCheck(_loop_targets(wiring), self._fatal)
         self._flights = Flights(self._memory.finish, self._routes.by_block, loop=loop, seen_hinfo=self._seen_hinfo)
         self._misses = MissServer(self._flights.take_wire)
-        self._services = Services(
-            wiring, self._memory, self._routes, self._flights, reload=lambda: self._say(Word.RELOAD)
-        )
+        self._services = Services(wiring, self._memory, self._routes, self._flights)
         self._ended = loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._own = self._memory.own
         self._taking = False
+        self._log: LogThread | None = None
+        if self._memory.log_ring is not None:
+            self._log = LogThread([self._memory.log_ring], query_logs(wiring.plan), os.eventfd(0, os.EFD_CLOEXEC))
 
     async def run(self) -> None:
         """Serve from now until the supervisor says that it is enough."""
         self._memory.take_over()
         self._beat()
+        if self._log is not None:
+            self._log.start()
         self._loop.add_reader(self._wiring.wake_fd, self._woken)
         await self._misses.start(self._wiring.miss_socket)
         self._take()
@@ -67,6 +71,9 @@ class UpstreamProcess:
         await self._services.stop()
         self._misses.close()
         lib.shd_finish_flush(self._memory.finish)
+        await self._routes.close()
+        if self._log is not None:
+            self._log.finish(LOG_S)
 
     def heard(self, message: Message | None) -> None:
         """A word of the supervisor's after GO; None when it is gone."""
@@ -110,9 +117,14 @@ class UpstreamProcess:
     def _beat(self) -> None:
         """Show that the loop turns."""
         self._own.process.heartbeat_ns = self._own.process.heartbeat_loop_ns = monotonic_ns()
-        self._routes.tick(monotonic())
-        self._memory.drain_log()
+        self._routes.tick(monotonic_ns())
+        self._write_log()
         self._loop.call_later(HEARTBEAT_S, self._beat)
+
+    def _write_log(self) -> None:
+        """Let the log thread write what there is."""
+        if self._log is not None and self._memory.log_ring.head != self._memory.log_ring.tail:
+            self._log.wake()
 
     async def _drain(self) -> None:
         """Finish what is open, then end."""

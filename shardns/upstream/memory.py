@@ -6,7 +6,6 @@ Mapped writable: the table and the process's own segment. Mapped read-only: ever
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
 from typing import Any
 
 from shardns.core import ffi, lib
@@ -41,12 +40,12 @@ class Memory:
         self.own = mapped(wiring.upstream, "struct shd_upstream_segment *", writable=True)
         self.slots = [mapped(slot, "struct shd_slot_segment *", writable=False) for slot in wiring.slots]
         self.rules = compile_rules(plan)
-        self.caps, self._cap_of = self._make_caps(wiring)
+        self.caps, self._caps_by_block = self._make_caps(wiring)
         self._marks = ffi.new("struct shd_mark *[]", [slot.marks for slot in self.slots])
         self._writer_memory = ffi.new("uint8_t[]", 1)
         self.writer = ffi.NULL
         logs = any("log" in block.plugins for block in plan.blocks)
-        self.log_ring = ffi.new("struct shd_log_ring *") if logs else ffi.NULL
+        self.log_ring = ffi.new("struct shd_log_ring *") if logs else None
         self._entry = ffi.new("struct shd_entry *")
         self.finish = ffi.new("struct shd_finish *")
         self._fill(wiring)
@@ -75,14 +74,14 @@ class Memory:
         finish = self.finish
         finish.rules = self.rules.pointer
         finish.table = self.table
-        finish.caps = self._cap_of
+        finish.caps = self._caps_by_block
         for number, slot in enumerate(self.slots):
             finish.slots[number] = slot
         finish.slot_count = len(self.slots)
         finish.worker_count = wiring.worker_count
         finish.own = self.own
         finish.entry = self._entry
-        finish.log = self.log_ring
+        finish.log = self.log_ring or ffi.NULL
         finish.udp_max = UDP_MAX
         for listener in range(lib.SHD_LISTENERS_MAX):
             for worker in range(lib.SHD_WORKERS_MAX):
@@ -91,6 +90,10 @@ class Memory:
         if lib.shd_finish_create(finish) < 0:
             raise MemoryError("shd_finish_create")
 
+    def cap_of(self, block: int) -> int:
+        """Index in `caps` of a block's; NONE for one without `cache`."""
+        return int(self._caps_by_block[block])
+
     def take_over(self) -> None:
         """Become the table's writer: from here on nobody else may be."""
         geometry = ffi.addressof(self.table, "geometry")
@@ -98,12 +101,4 @@ class Memory:
         self.writer = ffi.cast("struct shd_writer *", self._writer_memory)
         found = lib.shd_writer_init(self.writer, self.table, self._marks, len(self.slots), self.caps, self.cap_count)
         self.finish.writer = self.writer
-        log.info("table.opened", entries=found)
-
-    def log_records(self) -> Iterator[CData]:
-        """The log records of replies made here, each valid until the next is asked for."""
-        if self.log_ring == ffi.NULL:
-            return
-        record = ffi.new("struct shd_log_record *")
-        while lib.shd_log_take(self.log_ring, record):
-            yield record
+        log.info("table.recovered", entries=found)

@@ -1,0 +1,164 @@
+"""What the upstream process serves besides DNS: /metrics, /health, /ready and the operator's socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic_ns
+
+import shardns
+from shardns.core import ffi, lib
+from shardns.metrics import (
+    CacheCounts,
+    CacheView,
+    Control,
+    Page,
+    PluginView,
+    Sources,
+    TableUse,
+)
+from shardns.metrics import (
+    Memory as MetricsMemory,
+)
+from shardns.plan import Plan
+from shardns.plugins import cache
+from shardns.role import Count, Tally, Wiring
+from shardns.upstream.chain import Routes
+from shardns.upstream.endpoints import Endpoints, HealthPoll
+from shardns.upstream.flights import Flights
+from shardns.upstream.http import HttpServer
+from shardns.upstream.memory import NONE, Memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Reads the table's counts of one block's cap."""
+
+    memory: Memory
+    cap: int
+
+    def __call__(self) -> CacheCounts:
+        if self.cap == NONE:
+            return CacheCounts()
+        cap = self.memory.caps[self.cap]
+        return CacheCounts(cap.success_count, cap.denial_count, cap.success_evictions, cap.denial_evictions)
+
+
+class Services:
+    """The HTTP endpoints, from `start` to `stop`."""
+
+    def __init__(self, wiring: Wiring, memory: Memory, routes: Routes, flights: Flights) -> None:
+        """Nothing listens yet."""
+        self._wiring = wiring
+        self._memory = memory
+        self._tally = Tally.mapped(wiring.tally)
+        self.sources = self._make_sources(wiring, routes, flights)
+        self.endpoints = Endpoints(Page(self.sources), wiring.worker_count)
+        self._server = HttpServer()
+        self._poll: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Serve on every HTTP socket that there is."""
+        for key, sock in self._wiring.http.items():
+            await self._listen(key, sock)
+        plan = self._wiring.plan
+        if plan.health:
+            first = plan.health[0]
+            self._poll = asyncio.create_task(HealthPoll(first.host, first.port, self.sources).run())
+        self.endpoints.is_serving = True
+
+    async def adopt(self, key: str, descriptors: Sequence[int]) -> None:
+        """Serve on a port that was busy when we started."""
+        for descriptor in descriptors:
+            await self._listen(key, socket.socket(fileno=descriptor))
+
+    def draining(self) -> None:
+        """/ready says no from here on."""
+        self.endpoints.is_draining = True
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        if self._poll is not None:
+            self._poll.cancel()
+        self._server.close()
+
+    async def _listen(self, key: str, sock: socket.socket) -> None:
+        await self._server.listen(sock, self.endpoints.routes(plugins_at(self._wiring.plan, key)))
+
+    # ---- where the numbers are
+
+    def _make_sources(self, wiring: Wiring, routes: Routes, flights: Flights) -> Sources:
+        plan, workers = wiring.plan, wiring.worker_count
+        started_ago_s = (monotonic_ns() - wiring.start_ns) / 1e9
+        return Sources(
+            version=shardns.__version__,
+            memory=MetricsMemory(
+                slots=tuple(slot.readable_fd for slot in wiring.slots),
+                workers=tuple(wiring.slots[wiring.slot_of(worker)].readable_fd for worker in range(workers)),
+                upstream=wiring.upstream.readable_fd,
+            ),
+            rows=plan.rows,
+            pools=routes.stats,
+            flights=flights.counts,
+            table=self._table_use,
+            start_time_s=time.time() - started_ago_s,
+            supervisor_pid=os.getppid(),
+            plugins=tuple(plugin_views(plan)),
+            caches=tuple(self._cache_views(plan)),
+            control=self._control,
+        )
+
+    def _cache_views(self, plan: Plan) -> list[CacheView]:
+        views = []
+        for block in plan.blocks:
+            config = block.plugins.get(cache.NAME)
+            if not isinstance(config, cache.Config):
+                continue
+            rows: dict[str, list[int]] = {}
+            for row in plan.rows:
+                if row.block == block.index:
+                    rows.setdefault(row.server, []).append(row.index)
+            views.append(CacheView(config.label, rows, _Counts(self._memory, self._memory.cap_of(block.index))))
+        return views
+
+    def _table_use(self) -> TableUse:
+        size = self._wiring.table.size
+        if self._memory.writer == ffi.NULL:
+            return TableUse(size)
+        use = ffi.new("struct shd_table_use *")
+        lib.shd_writer_use(self._memory.writer, use)
+        classes = [(use.class_size[i], use.class_entries[i]) for i in range(lib.SHD_CLASSES)]
+        return TableUse(size, use.octets_used, use.entries, use.pages_used, use.pages_total, classes)
+
+    def _control(self) -> Control:
+        tally = self._tally
+        return Control(
+            reloads=tally[Count.RELOADS],
+            reloads_failed=tally[Count.RELOAD_FAILED],
+            worker_restarts=tally[Count.WORKER_RESTARTS],
+            upstream_restarts=tally[Count.UPSTREAM_RESTARTS],
+            children_stuck=tally[Count.STUCK],
+            http_busy=tally[Count.HTTP_BUSY],
+            config_sha512=self._wiring.plan.digest if tally[Count.RELOADS] else "",
+        )
+
+
+def plugins_at(plan: Plan, key: str) -> set[str]:
+    """Which of health, ready and prometheus are served on the address; one that no block names is for metrics."""
+    named = {"health": plan.health, "ready": plan.ready, "prometheus": plan.prometheus}
+    found = {name for name, addresses in named.items() if key in {str(address) for address in addresses}}
+    return found or {"prometheus"}
+
+
+def plugin_views(plan: Plan) -> list[PluginView]:
+    """Every plugin of every block at each of its addresses."""
+    return [
+        PluginView(row.server, row.zone, name)
+        for row in plan.rows
+        if row.block is not None
+        for name in plan.blocks[row.block].plugins
+    ]
