@@ -50,11 +50,13 @@ Event = Literal[
     # upstream process
     "upstream.started",
     "upstream.stopped",
+    "table.opened",
     "table.recovered",
     "flight.failed",
     "nameserver.failed",
     "nameserver.recovered",
     "loop.checked",
+    "loop.probe_failed",
     "loop.detected",
     "http.failed",
     "health.failed",

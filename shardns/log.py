@@ -56,6 +56,9 @@ class Logger(Protocol):
     def error(self, event: Event, **facts: object) -> None:
         """Someone must act."""
 
+    def exception(self, event: Event, **facts: object) -> None:
+        """An error, with the traceback of the exception that is being handled: a bug of ours that was survived."""
+
 
 def configure(log_format: Format = "auto", level: Level = "info") -> None:
     """Set up logging for this process and the ones it forks. May be called again.

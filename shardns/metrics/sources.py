@@ -43,7 +43,6 @@ class DurationsLike(Protocol):
 class UpstreamLike(Protocol):
     """Counts of one nameserver that is asked (exchange.UpstreamStats)."""
 
-    durations: Sequence[DurationsLike | None]
     healthcheck_failures: int
     tcp_queries: int
     udp_queries: int
@@ -59,6 +58,10 @@ class UpstreamLike(Protocol):
     wrong_questions: int
     malformed: int
     truncated: int
+
+    @property
+    def durations(self) -> Sequence[DurationsLike | None]:
+        """Of answered queries, by rcode; None where there were none."""
 
     def conn_cache_hits(self, proto: str) -> int:
         """proto is tcp or udp."""

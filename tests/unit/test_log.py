@@ -140,7 +140,7 @@ def test_identity_is_on_every_line():
 
 
 def test_traceback():
-    """exc_info gives the traceback: in JSON as a field, in text on lines of its own."""
+    """exception() is an error with its traceback: in JSON as a field, in text on lines of its own."""
 
     def act():
         for form in ("json", "text"):
@@ -148,9 +148,10 @@ def test_traceback():
             try:
                 int("broken")
             except ValueError:
-                log.get_logger().error("supervisor.failed", exc_info=True)
+                log.get_logger().exception("supervisor.failed")
 
     first, rest = written(act).split("\n", 1)
+    assert json.loads(first)["level"] == "error"
     assert json.loads(first)["exception"].endswith("int() with base 10: 'broken'")
     assert rest.endswith("int() with base 10: 'broken'\n")
 
