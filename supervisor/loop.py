@@ -26,7 +26,7 @@ from supervisor.actions import UPSTREAM, Abandon, Action, Adopt, Child, Exit, Ki
 from supervisor.children import Children, Main, Running, run_role
 from supervisor.generation import Limits, Machine
 from supervisor.heartbeat import LOOK_S, Watch
-from supervisor.options import Options
+from supervisor.options import NAMELESS, Options
 from supervisor.privileges import Account
 from supervisor.signals import SignalPipe
 from supervisor.sockets import DnsSockets, HttpSockets, shown, unix_listener
@@ -109,8 +109,9 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """Memory and sockets that live as long as we do."""
-        name = self._options.shm_name or memory.table_name(self._options.dns_port, self._options.local_ips)
-        self._segments = memory.create(name, self._options.cache_size_bytes, self._options.workers)
+        name = memory.table_name(self._options.dns_port, self._options.local_ips)
+        table = "" if self._options.shm_name == NAMELESS else self._options.shm_name or name
+        self._segments = memory.create(table, self._options.cache_size_bytes, self._options.workers)
         self._beats = memory.Heartbeats(self._segments)
         self._tally = memory.writable_tally(self._segments.tally)
         self._miss = unix_listener("")
@@ -142,7 +143,7 @@ class Supervisor:
         self._http.keep_only(())
         self._tally.close()
         self._beats.close()
-        self._segments.close(keeps_table=self._options.keeps_table)
+        self._segments.close()
         if self._exit is not None and self._exit.code == 0:
             log.info("supervisor.stopped")
         elif self._exit is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shardns.log import Format, Level
 
+NAMELESS = "none"  # the value of --shm-name for a table that ends with its supervisor
 STDIN = "stdin"  # the value of -conf that means standard input, as in CoreDNS
 
 
@@ -25,7 +26,6 @@ class Options:
     log_format: Format = "auto"
     log_level: Level = "info"
     user: str = ""  # name or uid of the children; empty: 65534 when started as root, else unchanged
-    shm_name: str = ""  # of the table in /dev/shm; empty: made of port and addresses
-    keeps_table: bool = True  # leave the table behind for the next start
+    shm_name: str = ""  # of the table in /dev/shm; empty: made of port and addresses; NAMELESS: none
     heartbeat_timeout_s: float = 10.0
     control: str = ""  # operator socket: a path, or @name in the abstract namespace; empty: @shardns/<shm name>

@@ -18,7 +18,6 @@ import mmap
 import os
 import struct
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ import posix_ipc
 from shardns.core import ffi, lib
 from shardns.log import get_logger
 from shardns.role import Segment, Tally
+from shardns.worker.memory import boot_id
 
 SHM = Path("/dev/shm")  # noqa: S108 - where glibc and musl keep POSIX shared memory
 LOCK_PATIENCE_S = 2.0  # for children of a killed supervisor to be gone
@@ -45,27 +45,18 @@ def table_name(port: int, local_ips: tuple[str, ...]) -> str:
     return f"shardns-{port}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def boot_id() -> bytes:
-    """16 octets that differ for every boot of the machine: CLOCK_MONOTONIC times of another boot mean nothing."""
-    return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip()).bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Segments:
     """Everything shared, as descriptors."""
 
     table: Segment
-    table_path: str  # in /dev/shm; empty when the table has no name
-    was_warm: bool  # the table was found, not made
     slots: tuple[Segment, ...]
     upstream: Segment
     tally: Segment
     wake_fd: int
 
-    def close(self, *, keeps_table: bool) -> None:
-        """Close every descriptor. The table's name stays for the next start, or goes."""
-        if self.table_path and not keeps_table:
-            posix_ipc.unlink_shared_memory(f"/{self.table_path}")
+    def close(self) -> None:
+        """Close every descriptor. The table's name stays, for the next start."""
         for segment in (self.table, self.upstream, self.tally, *self.slots):
             os.close(segment.writable_fd)
             os.close(segment.readable_fd)
@@ -75,19 +66,22 @@ class Segments:
 def create(name: str, size_bytes: int, workers: int) -> Segments:
     """The segments of a supervisor with this many workers; the cache's budget is size_bytes.
 
+    name is the table's; empty for one that no other start can find.
     Raises OSError when there is no memory for them.
     """
     boot = boot_id()
     geometry = ffi.new("struct shd_geometry *")
     table_size = lib.shd_table_plan(size_bytes, geometry)
-    table, path, was_warm = _table(name, table_size, geometry, boot)
+    table = _found_table(name, table_size, boot) if name else None
+    if table is None:
+        table = _new_table(name, table_size, geometry, boot)
     slot_size = lib.shd_slot_segment_size(geometry)
     upstream_size = lib.shd_upstream_segment_size()
     slots = tuple(_headed(f"slot-{n}", slot_size, n, boot) for n in range(2 * workers))
     upstream = _headed("upstream", upstream_size, 0, boot)
     tally = _nameless("tally", Tally.SIZE)
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    return Segments(table, path, was_warm, slots, upstream, tally, wake_fd)
+    return Segments(table, slots, upstream, tally, wake_fd)
 
 
 class Heartbeats:
@@ -131,27 +125,30 @@ def _peek(segment: Segment) -> mmap.mmap:
     return mmap.mmap(segment.readable_fd, _PAGE, prot=mmap.PROT_READ)
 
 
-# cffi's pointers have no type of their own that mypy could know.
-def _table(name: str, size: int, geometry: Any, boot: bytes) -> tuple[Segment, str, bool]:  # noqa: ANN401
-    """The table's segment, its name (empty: none), and whether it was there already."""
+def _found_table(name: str, size: int, boot: bytes) -> Segment | None:
+    """The table that an earlier supervisor left; None when there is none that fits, and then the name is free."""
     fd = _held(name)
-    if fd is not None:
-        if _fits(fd, size, boot):
-            log.info("segment.adopted", name=name, size_bytes=size)
-            return _both(fd, size), name, True
-        log.warning("segment.refused", name=name, reason="made by another version, boot or cache size; starting empty")
-        posix_ipc.unlink_shared_memory(f"/{name}")
-        os.close(fd)
-    fd = _named(name, size)
+    if fd is None:
+        return None
+    if _fits(fd, size, boot):
+        log.info("segment.adopted", name=name, size_bytes=size)
+        return _both(fd, size)
+    log.warning("segment.refused", name=name, reason="made by another version, boot or cache size; starting empty")
+    posix_ipc.unlink_shared_memory(f"/{name}")
+    os.close(fd)
+    return None
+
+
+# cffi's pointers have no type of their own that mypy could know.
+def _new_table(name: str, size: int, geometry: Any, boot: bytes) -> Segment:  # noqa: ANN401
+    """An empty table, called name if that can be had."""
+    fd = _named(name, size) if name else None
     segment = _both(fd, size) if fd is not None else _nameless("table", size)
-    memory = mmap.mmap(segment.writable_fd, size)
     seed = struct.unpack("=QQ", os.urandom(16))
-    pointer = ffi.from_buffer(memory, require_writable=True)
-    lib.shd_table_init(pointer, geometry, seed, boot)
-    ffi.release(pointer)
-    memory.close()
+    with mmap.mmap(segment.writable_fd, size) as memory, ffi.from_buffer(memory, require_writable=True) as pointer:
+        lib.shd_table_init(pointer, geometry, seed, boot)
     log.info("segment.created", name=name if fd is not None else "", size_bytes=size)
-    return segment, name if fd is not None else "", False
+    return segment
 
 
 def _held(name: str) -> int | None:
@@ -185,12 +182,8 @@ def _fits(fd: int, size: int, boot: bytes) -> bool:
     """Whether the table behind fd is one we can go on with."""
     if os.fstat(fd).st_size != size:
         return False
-    memory = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-    pointer = ffi.from_buffer(memory)
-    fits = bool(lib.shd_table_check(pointer, size, boot) == 0)
-    ffi.release(pointer)
-    memory.close()
-    return fits
+    with mmap.mmap(fd, size, prot=mmap.PROT_READ) as memory, ffi.from_buffer(memory) as pointer:
+        return bool(lib.shd_table_check(pointer, size, boot) == 0)
 
 
 def _named(name: str, size: int) -> int | None:
@@ -211,11 +204,8 @@ def _named(name: str, size: int) -> int | None:
 def _headed(name: str, size: int, slot: int, boot: bytes) -> Segment:
     """A new segment with its head written."""
     segment = _nameless(name, size)
-    memory = mmap.mmap(segment.writable_fd, size)
-    pointer = ffi.from_buffer(memory, require_writable=True)
-    lib.shd_segment_init(pointer, slot, size, boot)
-    ffi.release(pointer)
-    memory.close()
+    with mmap.mmap(segment.writable_fd, size) as memory, ffi.from_buffer(memory, require_writable=True) as pointer:
+        lib.shd_segment_init(pointer, slot, size, boot)
     return segment
 
 

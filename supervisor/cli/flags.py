@@ -33,7 +33,7 @@ PROCESSES = (
     Flag("workers", "auto", "worker processes, or auto: from the cgroup's CPU quota and weight, else cores", "N|auto"),
     Flag("cache-size", "32Mi", "memory of the cache, at least 4Mi (Ki, Mi, Gi)", "SIZE"),
     Flag("user", "", "user of the children; when started as root: 65534 (nobody)", "NAME|UID"),
-    Flag("shm-name", "", "name of the cache in /dev/shm; a restart with the same name is warm", "NAME"),
+    Flag("shm-name", "", "name of the cache in /dev/shm, where the next start finds it; none: no name", "NAME"),
     Flag("heartbeat-timeout", "10s", "a child without a sign of life for this long is replaced", "DURATION"),
     Flag("control", "", "operator socket: a path, or @NAME in the abstract namespace (@shardns/...)", "PATH"),
 )
@@ -92,15 +92,14 @@ def read(arguments: Sequence[str], *, is_local: Callable[[str], bool], auto_work
 
 def understand(given: Given, *, is_local: Callable[[str], bool], auto_workers: Callable[[], int]) -> Asked:
     """As read, of flags that are parsed."""
-    if given.rest:
-        raise FlagError(f"extra command line arguments: [{' '.join(given.rest)}]")
+    given.no_rest()
     local_ips = _local_ips(given)
     _refuse_setup(given, local_ips, is_local)
     _refuse_templates(given)
     is_forwarder = not local_ips and not given.text("conf")
     if local_ips and not given.text("conf"):
         raise FlagError("-localip without -conf: say which Corefile to serve, as -conf FILE")
-    dns_port = _port(given, "dns.port")
+    dns_port = port(given, "dns.port")
     if is_forwarder and not given.has("dns.port"):
         dns_port = corefiles.FORWARDER_PORT
     metrics = given.text("metrics-listen-address")
@@ -227,7 +226,7 @@ def _heartbeat(text: str) -> float:
     return seconds
 
 
-def _port(given: Given, name: str) -> int:
+def port(given: Given, name: str) -> int:
     """A port number."""
     try:
         return units.port(given.text(name))

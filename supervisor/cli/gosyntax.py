@@ -57,6 +57,11 @@ class Given:
         """A boolean's value, or its default."""
         return self.text(name) == "true"
 
+    def no_rest(self) -> None:
+        """Raise FlagError if there was anything but flags."""
+        if self.rest:
+            raise FlagError(f"extra command line arguments: [{' '.join(self.rest)}]")
+
 
 def parse(arguments: Sequence[str], flags: Iterable[Flag]) -> Given:
     """What arguments say. Raises FlagError with Go's text at the first that cannot be read."""

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,20 +22,20 @@ SERVED = "example.org {\n bind 127.0.0.1\n forward . 192.0.2.1\n}\n"
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> Options:
+def options(tmp_path: Path) -> Iterator[Options]:
     """Two workers on a free port, with a Corefile that can be changed."""
     conf = tmp_path / "Corefile"
     conf.write_text(SERVED)
     port = free_port()
-    return Options(
+    yield Options(
         workers=2,
         conf=str(conf),
         dns_port=port,
         cache_size_bytes=4 * 1024 * 1024,
         shm_name=f"shardns-test-{os.getpid()}-{port}",
-        keeps_table=False,
         pid_file=str(tmp_path / "pid"),
     )
+    Path("/dev/shm", f"shardns-test-{os.getpid()}-{port}").unlink(missing_ok=True)
 
 
 def is_alive(pid: object) -> bool:
@@ -63,8 +64,8 @@ def test_every_worker_serves_its_own_socket(options):
         assert Path(options.pid_file).read_text() == f"{stage.pid}\n"
 
 
-def test_sigterm_ends_with_0_and_leaves_nothing(options):
-    """SIGTERM: the children finish, the exit code is 0, pid file and table (when it is not to stay) are gone."""
+def test_sigterm_ends_with_0_and_leaves_the_table(options):
+    """SIGTERM: the children finish, the exit code is 0, the pid file is gone; the table stays for a warm start."""
     with theatre(options) as stage:
         stage.until("generation.serving")
         pids = [stage.ask(seat=seat)["pid"] for seat in (0, 1)]
@@ -72,7 +73,8 @@ def test_sigterm_ends_with_0_and_leaves_nothing(options):
         assert stage.wait() == 0
         assert not any(is_alive(pid) for pid in pids)
         assert not Path(options.pid_file).exists()
-        assert not Path("/dev/shm", options.shm_name).exists()
+    with theatre(options) as stage:
+        assert stage.until("segment.adopted")["name"] == options.shm_name
 
 
 def test_lameduck_serves_on(options):
@@ -237,7 +239,6 @@ def test_crash_during_a_reload_is_survived(options):
 
 def test_children_do_not_outlive_a_killed_supervisor(options):
     """SIGKILL of the supervisor takes its children along, and the next start works and finds the table."""
-    options = dataclasses.replace(options, keeps_table=True)
     with theatre(options) as stage:
         stage.until("segment.created", name=options.shm_name)
         stage.until("generation.serving")
@@ -246,7 +247,7 @@ def test_children_do_not_outlive_a_killed_supervisor(options):
         assert stage.wait() == -signal.SIGKILL
         for pid in pids:
             until_gone(pid)
-    with theatre(dataclasses.replace(options, keeps_table=False)) as stage:
+    with theatre(options) as stage:
         stage.until("segment.adopted", name=options.shm_name)
         stage.until("generation.serving")
         assert stage.ask(seat=0)
