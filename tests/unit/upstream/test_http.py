@@ -88,7 +88,7 @@ class Client:
         """Whether the server has closed, within a second."""
         try:
             return await asyncio.wait_for(self.reader.read(), 1) == b""
-        except ConnectionResetError:
+        except ConnectionError:
             return True
 
 
