@@ -58,6 +58,7 @@ class Nameserver:
     """Behaviour and counts. Times are seconds."""
 
     port: int = 0
+    address: str = ADDRESS
     reply: Callable[[bytes, bool], bytes | list[bytes] | None] = field(default=lambda query, _: answer(query))
     """(query, by TCP) -> the message or messages to send, or None for silence."""
     delay_s: float | Callable[[bytes], float] = 0.0
@@ -88,7 +89,7 @@ class Nameserver:
     async def start(self) -> None:
         """Listen on `port`, or on a free one that is then kept for later starts."""
         for _ in range(20):
-            self._server = await asyncio.start_server(self._serve, ADDRESS, self.port, backlog=1024)
+            self._server = await asyncio.start_server(self._serve, self.address, self.port, backlog=1024)
             port = self._server.sockets[0].getsockname()[1]
             try:
                 await self._start_udp(port)
@@ -101,7 +102,7 @@ class Nameserver:
 
     async def _start_udp(self, port: int) -> None:
         loop = asyncio.get_running_loop()
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), (ADDRESS, port))
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), (self.address, port))
         sock: socket.socket = self._udp.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 

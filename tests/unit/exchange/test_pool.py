@@ -1,115 +1,13 @@
 import asyncio
 import contextlib
-import functools
 import time
-from collections.abc import Callable
 
 import pytest
 
 from shardns.dns import message, names
-from shardns.exchange import Failure, Outcome, Pool, PoolConfig, PoolStats, Upstream
-from tests.fakes.nameserver import ADDRESS, BlackHole, Nameserver, answer, closed_port, name_of, nameserver, question_of
-
-
-class Client:
-    """Asks a pool and gathers the outcomes; checks that each query has exactly one."""
-
-    def __init__(self, *ports: int, **settings: object) -> None:
-        upstreams = tuple(Upstream.at(ADDRESS, port) for port in ports)
-        self.config = PoolConfig(upstreams, **settings)  # type: ignore[arg-type]
-        self.stats = PoolStats()
-        self.pool = Pool(self.config, self.stats, loop=asyncio.get_running_loop())
-        self.outcomes: list[tuple[bytes, Outcome, float]] = []
-        self.times: list[tuple[float, float]] = []
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        await self.pool.close()
-
-    def upstream(self, index: int = 0):
-        return self.stats.of(self.config.upstreams[index].label)
-
-    def ask(self, name: str = "www.example.org.", *, over_tcp: bool = False) -> asyncio.Future[Outcome]:
-        """Ask for an A record; the future holds the outcome."""
-        query = message.query(names.to_wire(name), 1, id=0)
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        begun = time.monotonic()
-
-        def done(outcome: Outcome) -> None:
-            assert not future.done(), "an ask has one outcome"
-            ended = time.monotonic()
-            self.outcomes.append((query, outcome, ended - begun))
-            self.times.append((begun, ended))
-            future.set_result(outcome)
-
-        self.pool.ask(query, over_tcp, done)
-        return future
-
-    def durations(self) -> list[float]:
-        return sorted(took for _, _, took in self.outcomes)
-
-    def all_right(self) -> bool:
-        """Whether every outcome is the answer to its own question."""
-        return all(
-            outcome.wire and question_of(outcome.wire) == question_of(query) for query, outcome, _ in self.outcomes
-        )
-
-
-def timed(test):
-    """A busy machine can stall any process: a claim about time holds when one run in three shows it."""
-
-    @functools.wraps(test)
-    async def attempt(*args, **kwargs):
-        for _ in range(2):
-            with contextlib.suppress(AssertionError):
-                return await test(*args, **kwargs)
-        return await test(*args, **kwargs)
-
-    return attempt
-
-
-class Stalls:
-    """Notes when this process did not get the processor, so that a test can leave out what was held up by that."""
-
-    def __init__(self) -> None:
-        self._stalls: list[tuple[float, float]] = []
-
-    async def watch(self) -> None:
-        while True:
-            begun = time.monotonic()
-            await asyncio.sleep(0.003)
-            ended = time.monotonic()
-            if ended - begun > 0.006:
-                self._stalls.append((begun, ended))
-
-    def between(self, begun: float, ended: float) -> bool:
-        return any(begun < stall[1] and ended > stall[0] for stall in self._stalls)
-
-
-async def until(is_so: Callable[[], bool], limit_s: float = 3.0) -> None:
-    """Wait until something is so."""
-    begun = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - begun < limit_s
-        await asyncio.sleep(0.01)
-
-
-async def many(client: Client, count: int) -> list[Outcome]:
-    """Ask that many questions in one turn of the loop."""
-    return await asyncio.gather(*(client.ask(f"n{n}.example.org.") for n in range(count)))
-
-
-async def paced(client: Client, per_second: int, seconds: float) -> list[Outcome]:
-    """Ask at an even pace."""
-    begun = time.monotonic()
-    futures = []
-    for n in range(int(per_second * seconds)):
-        await asyncio.sleep(max(0.0, begun + n / per_second - time.monotonic()))
-        futures.append(client.ask(f"n{n}.example.org."))
-    return await asyncio.gather(*futures)
-
+from shardns.exchange import Failure
+from tests.fakes.nameserver import BlackHole, Nameserver, answer, closed_port, name_of, nameserver
+from tests.unit.exchange.pools import Client, Stalls, many, paced, timed, until
 
 # ---------------------------------------------------------------------------------------------------------- TCP
 
@@ -124,6 +22,7 @@ async def test_tcp_500_distinct_misses_share_few_connections():
         assert server.tcp_queries == 500
 
 
+@pytest.mark.slow
 async def test_tcp_slow_upstream_is_not_stormed():
     """500 queries to an upstream that needs 0.8 s for each: at most 4 connections, each asked twice at most."""
     server = Nameserver(delay_s=0.8)
@@ -158,6 +57,7 @@ async def test_tcp_burst_over_connections_that_take_128_queries():
         assert server.most_open <= 4
 
 
+@pytest.mark.slow
 @timed
 async def test_tcp_upstream_closes_each_connection_after_200_ms():
     """20 ms away, each connection closed after 0.2 s, 500 queries/s: 0 lost, p99 at most 41 ms."""
@@ -175,6 +75,7 @@ async def test_tcp_upstream_closes_each_connection_after_200_ms():
         assert len(server.connections) < 100
 
 
+@pytest.mark.slow
 @timed
 async def test_tcp_silent_connection():
     """A connection that falls silent: its queries are asked elsewhere within 0.3 s, new ones never meet it."""
@@ -196,6 +97,7 @@ async def test_tcp_silent_connection():
         assert client.upstream().hedges == 50
 
 
+@pytest.mark.slow
 async def test_tcp_slow_name_alone_is_not_asked_again_while_others_are_answered():
     """A slow name on a connection that answers others costs no second query before RETRY_AT_S."""
     server = Nameserver(delay_s=lambda query: 0.5 if name_of(query).startswith("slow") else 0.0)
@@ -208,6 +110,7 @@ async def test_tcp_slow_name_alone_is_not_asked_again_while_others_are_answered(
         assert [name_of(query) for query in server.seen].count("slow.example.org") == 1
 
 
+@pytest.mark.slow
 @timed
 async def test_tcp_slow_query_blocks_others_on_a_serial_upstream_only_until_hedged():
     """On an upstream that answers each connection in turn, a slow query delays the others by 0.2 s at most."""
@@ -236,6 +139,7 @@ async def test_tcp_refused():
             assert client.upstream().dials <= 3
 
 
+@pytest.mark.slow
 async def test_tcp_refused_dials_are_bounded():
     """Queries all the time to an upstream that refuses: a few dials a second, not thousands."""
     with closed_port() as port:
@@ -245,6 +149,7 @@ async def test_tcp_refused_dials_are_bounded():
             assert client.upstream().dials <= 12
 
 
+@pytest.mark.slow
 @timed
 async def test_tcp_syn_swallowed():
     """An upstream that swallows SYNs: all queries fail within 2 s, with at most 2 dials."""
@@ -270,6 +175,7 @@ async def test_tcp_syn_swallowed_by_one_of_two():
     hole.close()
 
 
+@pytest.mark.slow
 @timed
 async def test_tcp_upstream_comes_back():
     """An upstream that was away for 2 s is asked again soon after it is back, without any query dialling for it."""
@@ -287,6 +193,7 @@ async def test_tcp_upstream_comes_back():
         assert all(outcome.wire for outcome in await many(client, 100))
 
 
+@pytest.mark.slow
 @timed
 async def test_tcp_next_upstream_takes_over():
     """A query that one upstream refuses is answered by the next; the refusing one is soon not tried any more."""
@@ -308,6 +215,7 @@ async def test_tcp_idle_connection_expires():
         assert client.upstream().open_connections == 0
 
 
+@pytest.mark.slow
 async def test_tcp_old_connections_are_replaced_without_loss():
     """Connections older than their limit give way to new ones while queries go on; none is asked twice."""
     async with nameserver() as server, Client(server.port, force_tcp=True, max_age_s=0.3) as client:
@@ -368,6 +276,7 @@ async def test_tcp_upstream_that_accepts_and_closes_is_not_stormed():
         assert len(server.connections) <= 3
 
 
+@pytest.mark.slow
 @timed
 async def test_tcp_silent_upstream_fails_within_the_limit():
     """An upstream that never answers: the failure comes after 4 s, before a stub resolver gives up, in few queries."""
@@ -393,6 +302,7 @@ async def test_udp_each_query_has_its_own_port_and_id():
         assert len({query[:2] for query in server.seen}) > 95
 
 
+@pytest.mark.slow
 async def test_udp_many_queries_share_sockets_when_there_are_too_many():
     """1,500 queries at once need at most MAX_UDP_SOCKETS descriptors."""
     server = Nameserver(delay_s=0.02)
@@ -476,6 +386,7 @@ async def test_udp_refused_text():
             assert outcome.detail.endswith(f"->127.0.0.1:{port}: read: connection refused")
 
 
+@pytest.mark.slow
 @timed
 async def test_udp_lost_datagram_is_sent_again():
     """A datagram without answer is sent again within a second, from another port."""
@@ -516,6 +427,7 @@ async def test_policy(policy, wanted):
         assert counts == wanted if wanted else all(count > 5 for count in counts.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failfast", [False, True])
 async def test_all_upstreams_down(failfast):
     """With all upstreams down a random one is tried and the broken check counted; with failfast none is."""
@@ -530,13 +442,16 @@ async def test_all_upstreams_down(failfast):
                 assert outcome.detail == "no healthy proxies"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no_rec, domain", [(False, "."), (True, "health.example.org.")])
 async def test_health_check_question(no_rec, domain):
     """The check asks for the domain's NS with RD as set, only after an error, until one reply comes."""
     drops = iter([True] * 3)
     server = Nameserver(reply=lambda query, _: None if next(drops, False) else answer(query, rcode=5))
-    settings = {"health_check_s": 0.1, "health_check_no_rec": no_rec, "health_check_domain": domain}
-    async with nameserver(server), Client(server.port, **settings) as client:
+    async with (
+        nameserver(server),
+        Client(server.port, health_check_s=0.1, health_check_no_rec=no_rec, health_check_domain=domain) as client,
+    ):
         await client.ask()
         await asyncio.sleep(0.3)
         checks = [query for query in server.seen if query[-4:] == b"\0\2\0\1"]
@@ -564,8 +479,8 @@ async def test_max_connect_attempts():
     """A query tries at most so many upstreams."""
     with closed_port() as one, closed_port() as two:
         async with nameserver() as server:
-            settings = {"policy": "sequential", "force_tcp": True, "max_connect_attempts": 2}
-            async with Client(one, two, server.port, **settings) as client:
+            client = Client(one, two, server.port, policy="sequential", force_tcp=True, max_connect_attempts=2)
+            async with client:
                 assert (await client.ask()).failure is Failure.REFUSED_CONNECT
                 assert server.queries == 0
 

@@ -1,0 +1,60 @@
+import asyncio
+
+import pytest
+
+from tests.fakes.nameserver import Nameserver, nameserver
+from tests.peers import netns
+from tests.unit.exchange.pools import Client, paced, timed
+
+SERVER = "192.0.2.2"
+
+
+@pytest.mark.netns
+@pytest.mark.slow
+@timed
+async def test_packets_of_open_connections_are_dropped(new_namespace):
+    """A replica whose packets are dropped while its connections stay open: every query is answered within 0.3 s over
+    new connections, and the dead ones are closed.
+    """
+    client_side, server_side = new_namespace("client"), new_namespace("server")
+    netns.join(client_side, "192.0.2.1/24", server_side, f"{SERVER}/24")
+    with netns.entered(server_side):
+        server = Nameserver(address=SERVER)
+        await server.start()
+    with netns.entered(client_side):
+        async with Client(server.port, address=SERVER, force_tcp=True) as client:
+            await paced(client, 200, 0.4)
+            dead = list(server.connections)
+            for connection in dead:
+                rule = ["INPUT", "-p", "tcp", "--sport", str(connection.port), "-j", "DROP"]
+                server_side.run("iptables", "-I", *rule)
+            client.outcomes.clear()
+            await paced(client, 200, 2.5)
+            assert client.all_right()
+            assert client.durations()[-1] < 0.3
+            assert sum(took > 0.1 for took in client.durations()) <= 0.15 * 200 + 10
+            assert client.upstream().open_connections <= 2
+            assert len(server.connections) <= len(dead) + 3
+    await server.stop()
+    await asyncio.sleep(0)
+
+
+@timed
+async def test_uvloop_serves_as_well():
+    """The same sockets work on uvloop: TCP, UDP, a refusal and a truncated answer."""
+    uvloop = pytest.importorskip("uvloop")
+
+    def run() -> tuple[int, int]:
+        async def work() -> tuple[int, int]:
+            async with nameserver() as server, Client(server.port, force_tcp=True) as client:
+                await paced(client, 500, 0.3)
+                assert client.all_right()
+                async with Client(server.port) as by_udp:
+                    await paced(by_udp, 500, 0.3)
+                    assert by_udp.all_right()
+                return server.tcp_queries, server.udp_queries
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work())
+
+    assert await asyncio.to_thread(run) == (150, 150)
