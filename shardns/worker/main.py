@@ -48,9 +48,11 @@ class Worker:
         self._process = self._memory.process
         self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._log: LogThread | None = None
+        self._fds = [self._stop_fd]
         log_fd = -1
         if self._memory.log_rings:
             log_fd = os.eventfd(0, os.EFD_CLOEXEC)
+            self._fds.append(log_fd)
             self._log = LogThread(self._memory.log_rings, query_logs(wiring.plan), log_fd)
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_report)
@@ -83,6 +85,12 @@ class Worker:
         self._loop.run_forever()
         self._end()
         return self._code
+
+    def close(self) -> None:
+        """Give back what main() made; not needed by a process that ends."""
+        self._loop.close()
+        for fd in self._fds:
+            os.close(fd)
 
     def _end(self) -> None:
         """Leave nothing half done; the process ends right after."""
@@ -162,9 +170,9 @@ def main(wiring: Wiring, worker: int, control: socket.socket) -> int:
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLD)
     send(control, Word.READY)
-    if not _wait_for_go(control):
-        return 0
-    return process.run()
+    code = process.run() if _wait_for_go(control) else 0
+    process.close()
+    return code
 
 
 def _wait_for_go(control: socket.socket) -> bool:
