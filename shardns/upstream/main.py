@@ -119,6 +119,8 @@ class UpstreamProcess:
         self._own.process.heartbeat_ns = self._own.process.heartbeat_loop_ns = monotonic_ns()
         self._routes.tick(monotonic_ns())
         self._write_log()
+        if not self._taking and self._flights.waiting():
+            self._take()  # a worker was killed between putting its asks and waking us
         self._loop.call_later(HEARTBEAT_S, self._beat)
 
     def _write_log(self) -> None:
@@ -129,7 +131,9 @@ class UpstreamProcess:
     async def _drain(self) -> None:
         """Finish what is open, then end."""
         end = monotonic() + DRAIN_S
-        while (self._flights.counts.open or self._flights.waiting()) and monotonic() < end:
+        while (self._taking or self._flights.counts.open or self._flights.waiting()) and monotonic() < end:
+            if not self._taking:
+                self._take()
             await asyncio.sleep(0.01)
         self._end()
 

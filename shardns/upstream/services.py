@@ -98,7 +98,7 @@ class Services:
             version=shardns.__version__,
             memory=MetricsMemory(
                 slots=tuple(slot.readable_fd for slot in wiring.slots),
-                workers=tuple(wiring.slots[wiring.slot_of(worker)].readable_fd for worker in range(workers)),
+                workers=tuple(wiring.slot_of(worker) for worker in range(workers)),
                 upstream=wiring.upstream.readable_fd,
             ),
             rows=plan.rows,
