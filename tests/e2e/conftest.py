@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from tests.e2e import shardns as program
 from tests.e2e.shardns import Shardns
+from tests.peers import fake
 from tests.peers.nameservers import Nameserver
+from tests.peers.script import SOA, Say, Script
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +27,18 @@ def launch(tmp_path) -> Iterator[Callable[..., Shardns]]:
     """Starts shardns as program.shardns does; each one is ended, and looked at, when the test ends."""
     with contextlib.ExitStack() as stack:
         yield lambda *args, **ways: stack.enter_context(program.shardns(tmp_path, *args, **ways))
+
+
+@pytest.fixture
+def scripted(launch) -> Iterator[Callable[..., tuple[Shardns, Script]]]:
+    """Starts shardns in front of a nameserver that says what the test wrote; all other names are NXDOMAIN."""
+
+    def start(
+        says: Mapping[str, Say | list[Say]], corefile: str = program.STOCK, **ways: object
+    ) -> tuple[Shardns, Script]:
+        script = Script({"*": Say(rcode="NXDOMAIN", authority=SOA), **says})
+        server = servers.enter_context(fake.nameserver(respond=script))
+        return launch(corefile, upstream=f"127.0.0.1:{server.port}", **ways), script
+
+    with contextlib.ExitStack() as servers:
+        yield start

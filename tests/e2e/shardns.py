@@ -136,7 +136,7 @@ class Shardns:
         os.kill(self.process.pid, number)
         assert self.process.wait(within_s) == code, self.process.tail()
         wait_until(lambda: not session(self.process.pid), within_s=2, what="no process to be left")
-        assert not self.pid_file.exists()
+        assert number is signal.SIGKILL or not self.pid_file.exists()
         left = [path.name for path in SHM.glob(f"*{self.shm_name}*") if path.name != self.shm_name]
         assert not left
 

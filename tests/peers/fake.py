@@ -35,6 +35,14 @@ def address_text(name: str) -> str:
     return str(ipaddress.ip_address(address_of(wire)))
 
 
+def _name_end(query: bytes) -> int:
+    """Where the question's name, which is not compressed, ends."""
+    at = 12
+    while at < len(query) and query[at]:
+        at += 1 + query[at]
+    return at + 1
+
+
 def respond(query: bytes, ttl_s: int = TTL_S) -> bytes | None:
     """A well-behaved answer: A as address_of, names that begin with "nx" NXDOMAIN, other types NODATA.
 
@@ -43,7 +51,7 @@ def respond(query: bytes, ttl_s: int = TTL_S) -> bytes | None:
     """
     if len(query) < 17 or query[2] & 0x80 or query[4:6] != b"\0\1":
         return None
-    end = query.index(b"\0", 12) + 1
+    end = _name_end(query)
     name, question = query[12:end].lower(), query[12 : end + 4]
     flags, rcode = 0x8400 | (query[2] & 1) << 8, 0
     answer = authority = b""
@@ -112,7 +120,7 @@ class FakeNameserver:
         else:
             self.udp += 1
         if len(query) > 12:
-            self.names[query[12 : query.find(b"\0", 12) + 1].lower()] += 1
+            self.names[query[12 : _name_end(query)].lower()] += 1
         answer = self.respond(query)
         if answer is None:
             return

@@ -87,7 +87,7 @@ def entered(made: Namespace) -> Iterator[None]:
 
 
 def counter(group: str, name: str) -> int:
-    """A number of /proc/net/snmp of the calling thread's network: counter("Tcp", "ActiveOpens") are its dials."""
+    """A number of the calling thread's network (/proc/net/snmp): "Tcp", "ActiveOpens" are its dials."""
     lines = Path("/proc/thread-self/net/snmp").read_text().splitlines()
     heads, values = (line.split()[1:] for line in lines if line.startswith(f"{group}:"))
     return int(dict(zip(heads, values, strict=True))[name])

@@ -38,9 +38,10 @@ class Say:
 
 
 class Script:
-    """What to say, by "name. TYPE" in lower case or by "name." for every type; "*" for all else. A list is said in turn.
+    """What to say, by "name. TYPE" in lower case or by "name." for every type; "*" for all else.
 
-    The last of a list is repeated. asked counts the queries by the same "name. TYPE"; queries holds their wire.
+    A list is said in turn, its last again and again. asked counts the queries by the same
+    "name. TYPE"; queries holds them.
     """
 
     def __init__(self, says: Mapping[str, Say | list[Say]]) -> None:

@@ -1,4 +1,4 @@
-"""DNS messages octet by octet, right and wrong ones, and bare sockets to send them: what no client library would send."""
+"""DNS messages octet by octet, right and wrong ones, and bare sockets for them: what no client library would send."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def frame(message: bytes) -> bytes:
 
 
 class Stream:
-    """A TCP client. Reads whole frames; raises EOFError when the other side has closed, TimeoutError when it is silent."""
+    """A TCP client that reads whole frames. Raises EOFError once the other side has closed, TimeoutError on silence."""
 
     def __init__(self, sock: socket.socket) -> None:
         """Read from and write to sock."""
