@@ -19,11 +19,12 @@ import time
 from typing import Final
 
 from shardns.log import get_logger
+from shardns.logthread import LogThread, query_logs
 from shardns.missline import MissLine
 from shardns.role import EXIT_BOOT, Message, Wiring, Word, receive, send
 from shardns.worker.answering import CoreAnswering
 from shardns.worker.memory import Memory, Refused, boot_id
-from shardns.worker.serving import LogThread, UdpThread, query_logs
+from shardns.worker.serving import UdpThread
 from shardns.worker.tcp import TcpServer
 
 EXIT_FAILED: Final = 1  # the C thread ended by itself: another process may do better

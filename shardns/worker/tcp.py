@@ -27,6 +27,7 @@ from shardns.worker.frames import Address, Answering, sockaddr
 
 _SECOND: Final = 1_000_000_000
 _ACCEPTS: Final = 64  # per turn: a flood of connections must not starve those that are open
+_DRAIN_LOOK_S: Final = 0.02  # while draining, between looks for connections that are quiet
 _PAUSE_S: Final = 0.5  # without accepting, when the system has no descriptor or memory left
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -44,7 +45,8 @@ class Limits:
     idle_s: float = 10.0  # without a query, a reply or a miss in flight
     read_s: float = 3.0  # from a frame's beginning (or the connection's) to its end
     write_s: float = 5.0  # to take what it was sent
-    drain_s: float = 5.0  # at the end, for misses in flight
+    drain_s: float = 5.0  # at the end, for misses in flight and clients that keep asking
+    quiet_s: float = 0.1  # at the end, without a query or reply, before a connection is closed
 
 
 class TcpCounters(Protocol):
@@ -106,13 +108,16 @@ class TcpServer:
             self.loop.add_reader(listening, self._accept, listener, listening)
 
     def drain(self, done: Callable[[], None]) -> None:
-        """Accept nothing more, answer what has arrived, close; then (or after drain_s) call done."""
+        """Accept nothing more; close each connection once it is quiet; then (or after drain_s) call done.
+
+        A query that is on its way while its connection is closed is lost to a client that does not ask again, such as
+        one that was accepted a moment ago. So a connection is closed only after a pause.
+        """
         self._stop_accepting()
         self._drained = done
         self._drain_until_ns = self.clock_ns() + int(self.limits.drain_s * _SECOND)
-        for connection in list(self._connections):
-            connection.finish()
         self._check_drained()
+        self._drain_on()
 
     def close(self) -> None:
         """Close everything at once."""
@@ -134,8 +139,20 @@ class TcpServer:
                 idle.append(connection)
         for connection in idle:
             connection.close()
-        if self._drained is not None and now_ns >= self._drain_until_ns:
+
+    def _drain_on(self) -> None:
+        """Close what is quiet by now, everything when time is up; look again a little later."""
+        if self._drained is None:
+            return
+        now_ns = self.clock_ns()
+        if now_ns >= self._drain_until_ns:
             self.close()
+            return
+        quiet_since_ns = now_ns - int(self.limits.quiet_s * _SECOND)
+        for connection in list(self._connections):
+            if not connection.in_flight and connection.used_ns <= quiet_since_ns:
+                connection.finish()
+        self.loop.call_later(_DRAIN_LOOK_S, self._drain_on)
 
     @staticmethod
     def _close_late(since: dict[Connection, int], last_ns: int) -> None:

@@ -415,14 +415,17 @@ async def test_drain(bench: Bench) -> None:
     await bench.until(lambda: len(bench.line.asked) == 2)
     late.send(framed(b"h3"))
     bench.server.drain(lambda: done.append(True))
-    assert await idle.is_closed()
     assert await late.receive() == [b"H3"]
+    bench.clock.pass_s(0.1)
+    assert await idle.is_closed()
     assert await late.is_closed()
     assert not done
     bench.line.answer(b"m2", b"M2")
     assert await busy.receive() == [b"M2"]
+    bench.clock.pass_s(0.1)
     bench.line.answer(b"m1", b"M1")
     assert await busy.receive() == [b"M1"]
+    bench.clock.pass_s(0.1)
     assert await busy.is_closed()
     await bench.until(lambda: done)
     accepted = bench.counters.tcp_connections
@@ -438,10 +441,24 @@ async def test_drain_takes_5_s_at_most(bench: Bench) -> None:
     client.send(framed(b"m1"))
     await bench.until(lambda: bench.line.asked)
     bench.server.drain(lambda: done.append(True))
-    await bench.tick_after(4.9)
+    bench.clock.pass_s(4.9)
+    await asyncio.sleep(0.05)
     assert not done
-    await bench.tick_after(0.1)
-    assert done
+    bench.clock.pass_s(0.1)
+    await bench.until(lambda: done)
+    assert await client.is_closed()
+
+
+async def test_drain_waits_for_a_pause(bench: Bench) -> None:
+    """A client that was accepted a moment ago, or keeps asking, is answered until it pauses."""
+    client = await bench.connect()
+    bench.server.drain(lambda: None)
+    for _ in range(3):
+        bench.clock.pass_s(0.09)
+        await asyncio.sleep(0.03)
+        client.send(framed(b"h1"))
+        assert await client.receive() == [b"H1"]
+    bench.clock.pass_s(0.1)
     assert await client.is_closed()
 
 
