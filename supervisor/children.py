@@ -53,9 +53,12 @@ def run_role(wiring: Wiring, seat: int, control: socket.socket) -> int:
 
 
 def preload() -> None:
-    """Import what the children run, so that they share it instead of each loading its own."""
-    importlib.import_module("shardns.upstream")
-    importlib.import_module("shardns.worker")
+    """Import what the children run, so that they share it instead of each loading its own.
+
+    Also what the standard library imports only when it is needed: an unprivileged child may not be able to read it.
+    """
+    for name in ("shardns.upstream", "shardns.worker", "encodings.idna", "setproctitle"):
+        importlib.import_module(name)
     gc.collect()
 
 

@@ -1,0 +1,212 @@
+"""The flags of the program: node-cache's own behaviour where it has one, ours where it has none."""
+
+from __future__ import annotations
+
+import pytest
+
+from supervisor.cli import corefiles
+from supervisor.cli.flags import ALL, CACHE_MIN_BYTES, Asked, read
+from supervisor.cli.gosyntax import FlagError
+
+LOCAL = {"127.0.0.1", "::1", "192.0.2.7"}
+NO_SETUP = "-setupinterface=false -setupiptables=false"
+
+
+def understood(arguments: str) -> Asked:
+    """The command line, on a machine with the addresses of LOCAL that is worth 3 workers."""
+    return read(arguments.split(), is_local=LOCAL.__contains__, auto_workers=lambda: 3)
+
+
+def refused(arguments: str) -> str:
+    """Why it is refused."""
+    with pytest.raises(FlagError) as caught:
+        understood(arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text, addresses",
+    [
+        ("127.0.0.1", ("127.0.0.1",)),
+        ("127.0.0.1,192.0.2.7", ("127.0.0.1", "192.0.2.7")),
+        ("127.0.0.1,::1", ("127.0.0.1", "::1")),
+        ("0:0:0:0:0:0:0:1", ("::1",)),
+        ("127.0.0.1,127.0.0.1", ("127.0.0.1",)),
+    ],
+)
+def test_localip(text, addresses):
+    """One address or several, each once, in canonical form; families may be mixed, which node-cache cannot."""
+    assert understood(f"-localip {text} -conf Corefile").options.local_ips == addresses
+
+
+@pytest.mark.parametrize(
+    "text, bad",
+    [
+        ("127.0.0.1,", ""),
+        (",127.0.0.1", ""),
+        ("127.0.0.1/32", "127.0.0.1/32"),
+        ("localhost", "localhost"),
+        ("127.0.0.256", "127.0.0.256"),
+        ("127.0.0.01", "127.0.0.01"),
+        ("fe80::1%lo", "fe80::1%lo"),
+    ],
+)
+def test_localip_refused(text, bad):
+    """What is no address is refused in node-cache's words."""
+    assert refused(f"-localip {text} -conf Corefile") == f'invalid localip specified - "{bad}"'
+
+
+def test_localip_with_a_space_is_refused():
+    """The space of "127.0.0.1, 192.0.2.7" makes two arguments; one inside quotes is part of the address."""
+    assert refused("-localip 127.0.0.1, 192.0.2.7") == "extra command line arguments: [192.0.2.7]"
+    with pytest.raises(FlagError, match='invalid localip specified - "127.0.0.2 "'):
+        read(["-localip", "127.0.0.2 ", "-conf", "x"], is_local=LOCAL.__contains__, auto_workers=lambda: 1)
+
+
+def test_empty_localip_is_refused():
+    """As in node-cache, an empty -localip is fatal; without the flag nothing is looked at."""
+    assert refused("-localip= -conf Corefile") == 'invalid localip specified - ""'
+    assert understood("-conf Corefile").options.local_ips == ()
+
+
+def test_the_issue_command_line():
+    """The command line of a test on loopback is understood as it stands."""
+    asked = understood(f"--workers 2 -localip 127.0.0.1 -dns.port 1053 {NO_SETUP} -conf Corefile")
+    options = asked.options
+    assert (options.workers, options.dns_port, options.conf) == (2, 1053, "Corefile")
+    assert options.metrics_address == "0.0.0.0:9353"
+    assert asked.warnings == ()
+
+
+def test_without_conf_and_localip_it_is_a_forwarder():
+    """Alone it serves an embedded Corefile on port 1053, without the second metrics listener."""
+    options = understood("").options
+    assert options.dns_port == corefiles.FORWARDER_PORT
+    assert "forward . /etc/resolv.conf" in options.corefile
+    assert options.metrics_address == ""
+    assert understood("-p 5353").options.dns_port == 5353
+    assert understood("-metrics-listen-address 127.0.0.1:9353").options.metrics_address == "127.0.0.1:9353"
+
+
+def test_localip_needs_conf():
+    """A node's addresses without a Corefile would be a guess."""
+    assert "-conf FILE" in refused(f"-localip 127.0.0.1 {NO_SETUP}")
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (f"-localip 169.254.20.10 -conf x {NO_SETUP}", ""),
+        ("-localip 127.0.0.1 -conf x", ""),
+        ("-conf x -setupinterface -setupiptables", ""),
+        ("-localip 169.254.20.10 -conf x", "-setupinterface=false"),
+        ("-localip 169.254.20.10 -conf x -setupinterface=false", "-setupiptables=false"),
+        ("-localip 127.0.0.1 -conf x -setupinterface", "-setupinterface: this version"),
+        ("-localip 127.0.0.1 -conf x -setupiptables=true", "-setupiptables: this version"),
+        ("-conf x -interfacename nodelocaldns", ""),
+        ("-conf x -interfacename other", "-interfacename"),
+        (f"-conf x -interfacename other {NO_SETUP}", ""),
+        ("-conf x -skipteardown", "-skipteardown"),
+        (f"-conf x -skipteardown=true {NO_SETUP}", ""),
+        ("-conf x -skipteardown -setupinterface=false", "-skipteardown"),
+        (f"-conf x -syncinterval 1ns {NO_SETUP}", ""),
+        ("-conf x -syncinterval 10s", "-syncinterval"),
+        ("-conf x -health-port 8099", "-health-port"),
+        ("-conf x -health-port 8099 -setupiptables=false", ""),
+        (f"-conf x -health-port http {NO_SETUP}", "-health-port must be a number"),
+        ("-conf x -upstreamsvc kube-dns-upstream", "-upstreamsvc"),
+        ("-conf x -basecorefile /etc/coredns/Corefile.base", "-basecorefile"),
+        ("-conf x -kubednscm=", ""),
+        ("-conf x -kubednscm /etc/kube-dns", "-kubednscm"),
+        ("-conf x -prometheus-listen-address :9253", "-prometheus-listen-address"),
+        ("-conf x -reloadwithsignal=false", ""),
+        ("-conf x -reloadwithsignal", "-reloadwithsignal"),
+    ],
+)
+def test_flags_of_a_node(arguments, words):
+    """What has no effect yet is refused by name, never swallowed, unless node-cache would not act on it either."""
+    if words:
+        assert words in refused(arguments)
+    else:
+        assert understood(arguments).options.conf == "x"
+
+
+def test_dead_corefile_flag_is_accepted_with_a_warning():
+    """-corefile has no effect in node-cache; whoever gives it learns that."""
+    asked = understood("-corefile /etc/Corefile -conf x")
+    assert asked.options.conf == "x"
+    assert len(asked.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, workers",
+    [("-conf x", 3), ("-conf x --workers auto", 3), ("-conf x --workers 2", 2), ("-conf x --workers=64", 64)],
+)
+def test_workers(arguments, workers):
+    """A number, or what this machine is worth."""
+    assert understood(arguments).options.workers == workers
+
+
+@pytest.mark.parametrize("text", ["0", "65", "-1", "two", "", "1.5", "²"])
+def test_workers_refused(text):
+    """Neither auto nor 1 to 64."""
+    assert refused(f"-conf x --workers={text}").startswith("-workers must be auto or a number from 1 to 64")
+
+
+@pytest.mark.parametrize(
+    "text, size",
+    [("4Mi", CACHE_MIN_BYTES), ("32Mi", 32 << 20), ("1Gi", 1 << 30), ("10M", 10_000_000), ("5000000", 5_000_000)],
+)
+def test_cache_size(text, size):
+    """Sizes as Kubernetes writes them."""
+    assert understood(f"-conf x --cache-size {text}").options.cache_size_bytes == size
+
+
+@pytest.mark.parametrize("text", ["3Mi", "0", "lots", "-5Mi", "32MiB", "65Gi", "1e9", ""])
+def test_cache_size_refused(text):
+    """Below 4Mi, above 64Gi, or no size."""
+    assert "from 4Mi to 64Gi" in refused(f"-conf x --cache-size={text}")
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ("-dns.port 0", "-dns.port"),
+        ("-p dns", "-dns.port"),
+        ("-p 65536", "-dns.port"),
+        ("--log-format yaml", "-log-format must be one of auto, text, json"),
+        ("--log-level chatty", "-log-level must be one of"),
+        ("--heartbeat-timeout 1s", "-heartbeat-timeout must be at least 2s"),
+        ("--heartbeat-timeout soon", "-heartbeat-timeout"),
+        ("--shm-name a/b", "-shm-name"),
+        ("--shm-name " + "a" * 201, "-shm-name"),
+        ("--control " + "a" * 108, "-control"),
+        ("-metrics-listen-address 9353", "-metrics-listen-address"),
+        ("-metrics-listen-address localhost:9353", "-metrics-listen-address"),
+        ("-metrics-listen-address ::1:9353", "-metrics-listen-address"),
+        ("-metrics-listen-address [127.0.0.1]:9353", "-metrics-listen-address"),
+        ("-metrics-listen-address 127.0.0.1:http", "-metrics-listen-address"),
+        ("extra", "extra command line arguments: [extra]"),
+    ],
+)
+def test_refused(arguments, words):
+    """Values that mean nothing are refused with what would."""
+    assert words in refused(arguments)
+
+
+@pytest.mark.parametrize("text", [":9353", "127.0.0.1:9353", "[::1]:9353", "[::]:9353"])
+def test_metrics_address(text):
+    """An address and a port, or only a port."""
+    assert understood(f"-conf x -metrics-listen-address {text}").options.metrics_address == text
+
+
+def test_empty_metrics_address_turns_it_off():
+    """-metrics-listen-address= opens no second listener."""
+    assert understood("-conf x -metrics-listen-address=").options.metrics_address == ""
+
+
+def test_every_flag_says_what_it_is_for():
+    """--help has a line for each, and no name is used twice."""
+    names = [name for flag in ALL for name in (flag.name, *flag.aliases)]
+    assert len(names) == len(set(names))
+    assert all(flag.meaning for flag in ALL)
