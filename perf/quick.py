@@ -2,8 +2,8 @@
 
     python -m perf.quick
 
-Prints the medians and fails when a ratio is worse than its bound. The bounds leave room for a noisy machine: they catch what
-was lost, they do not rank servers.
+Prints the medians and fails when a ratio is worse than its bound. The bounds leave room for a noisy machine: they catch
+what was lost, they do not rank servers.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def declarations() -> str:
     """The headers as cffi reads them: preprocessed, each once, without system headers."""
     includes = "".join(f'#include "{name}"\n' for name in HEADERS if (HERE / name).exists())
     command = [*compiler()[:1], "-E", "-P", "-DSHD_CDEF", f"-I{HERE}", "-"]
-    done = subprocess.run(command, input=includes, capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run(command, input=includes, capture_output=True, text=True, check=True)
     return done.stdout
 
 

@@ -1,7 +1,7 @@
 """How the misses of each server block are answered: the plugins below `cache`, in their order.
 
-In this version those are `loop`, which only watches (loopcheck.py), and one or more `forward`: the first whose FROM fits and
-that does not except the name takes the query (CoreDNS 1.13.2 plugin/forward/forward.go, match).
+In this version those are `loop`, which only watches (loopcheck.py), and one or more `forward`: the first whose FROM
+fits and that does not except the name takes the query (CoreDNS 1.13.2 plugin/forward/forward.go, match).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Done = Callable[[Outcome], None]
 
 STORE_ALL = int(lib.SHD_STORE_SUCCESS | lib.SHD_STORE_DENIAL | lib.SHD_STORE_FAILURE)
 MAX_AGE_S = 30.0
-"""Age of a connection to an upstream when the Corefile has no max_age: kube-dns replicas come and go behind one address."""
+"""Age of a connection to an upstream without max_age: kube-dns replicas come and go behind one address."""
 NO_PLUGIN = Outcome(None, "", Failure.ALL_DOWN, "plugin/forward: no next plugin found")
 """For names that no `forward` takes (CoreDNS plugin.NextOrFailure)."""
 

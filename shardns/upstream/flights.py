@@ -1,7 +1,7 @@
 """Flights: one upstream query each, and the asks of all workers that wait for it.
 
-The C core takes the asks out of the rings, says which upstream query would answer each (`struct shd_taken.flight`), stores
-the answer and replies; what is decided here is who waits for whom, and what happens when no answer comes. Everything
+The C core takes the asks out of the rings, says which upstream query would answer each (`shd_taken.flight`), stores the
+answer and replies; what is decided here is who waits for whom, and what happens when no answer comes. Everything
 runs in the event loop's thread. Nothing is kept that the rings do not have as well, so a killed upstream process loses
 no ask: the next one takes them all again.
 """
@@ -23,9 +23,9 @@ from shardns.missline import Request
 TAKE = 4096 + 1024
 """Asks per take: a scan after a restart wants room for a whole ring (SHD_ASKS)."""
 TAKEN = struct.Struct("=IIIHHHBBBB2x280s296s")
-"""struct shd_taken: waiter, block, row, qtype, qclass, query_len, kind, name_len, over_tcp, has_opt, flight, query."""
+"""shd_taken: waiter, block, row, qtype, qclass, query_len, kind, name_len, over_tcp, has_opt, flight, query."""
 PATIENCE_S = 1.8
-"""A client that may get a stale answer waits no longer than this for a fresh one (RFC 8767 s.5, client response timer)."""
+"""How long a client waits for a fresh answer while there is a stale one (RFC 8767 s.5, client response timer)."""
 HINFO = int(codes.Type.HINFO)
 
 assert ffi.sizeof("struct shd_taken") == TAKEN.size
@@ -200,7 +200,7 @@ class Flights:
             return
         how = lib.SHD_FROM_UPSTREAM
         if route.stale and kind == lib.SHD_KIND_FAILURE:
-            # A failure is the answer only if there is nothing better. The entry in hand is the failure, or what recall found.
+            # A failure is the answer only if there is nothing better. In hand is the failure, or what recall found.
             found = self._recall(flight)
             if found == NOTHING:
                 lib.shd_finish_accept(self._finish, wire, len(wire), flight.key, flight.block, 0, now_ns)

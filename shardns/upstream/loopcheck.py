@@ -1,8 +1,8 @@
 """The `loop` plugin: finds out at start whether our own queries come back to us.
 
-For each block with `loop` one HINFO query for a random name is sent to the block's own address, as any client would. A query
-that goes round comes back while its flight is open and joins it: seen twice, it has looped. CoreDNS 1.13.2 plugin/loop
-counts to three because its probe may be repeated; ours has a new name for every attempt, so two is proof.
+For each block with `loop` one HINFO query for a random name is sent to the block's own address, as any client would.
+A query that goes round comes back while its flight is open and joins it: seen twice, it has looped. CoreDNS 1.13.2
+plugin/loop counts to three because its probe may be repeated; ours has a new name for every attempt.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LoopCheck:
         self._seen[name] += 1
         if self._seen[name] > 1:
             target = self._zones[name]
-            where = f"{target.host or '0.0.0.0'}:{target.port}"  # noqa: S104  a text, not an address to bind
+            where = f"{target.host or '0.0.0.0'}:{target.port}"
             self._fatal(
                 f'plugin/loop: Loop ({where} -> {where}) detected for zone "{target.zone}", '
                 f'see https://coredns.io/plugins/loop#troubleshooting. Query: "HINFO {name}"'

@@ -1,4 +1,4 @@
-"""The upstream process: takes the asks of all workers, asks the upstreams, is the table's only writer, serves metrics and health.
+"""The upstream process: takes asks, asks the upstreams, is the table's only writer, serves metrics and health.
 
 It loads everything before it says READY and touches no shared memory but its own until GO: during a reload the old
 upstream process is the table's writer until it is gone. STOP may come at any time: open asks stay in their rings, and
@@ -8,9 +8,11 @@ the next upstream process takes them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
+from collections.abc import Coroutine
 from time import monotonic, monotonic_ns
 
 from shardns.core import lib
@@ -46,7 +48,9 @@ class UpstreamProcess:
         self._loops = LoopCheck(_loop_targets(wiring), self._fatal)
         self._flights = Flights(self._memory.finish, self._routes.by_block, loop=loop, seen_hinfo=self._seen_hinfo)
         self._misses = MissServer(self._flights.take_wire)
-        self._services = Services(wiring, self._memory, self._routes, self._flights)
+        self._services = Services(
+            wiring, self._memory, self._routes, self._flights, reload=lambda: self._say(Word.RELOAD)
+        )
         self._ended = loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._own = self._memory.own
@@ -89,10 +93,8 @@ class UpstreamProcess:
 
     def _woken(self) -> None:
         """A worker has put asks."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wiring.wake_fd)
-        except BlockingIOError:
-            pass
         if not self._taking:
             self._take()
 
@@ -125,7 +127,8 @@ class UpstreamProcess:
 
     def _write_log(self) -> None:
         """Let the log thread write what there is."""
-        if self._log is not None and self._memory.log_ring.head != self._memory.log_ring.tail:
+        ring = self._memory.log_ring
+        if self._log is not None and ring is not None and ring.head != ring.tail:
             self._log.wake()
 
     async def _drain(self) -> None:
@@ -154,16 +157,17 @@ class UpstreamProcess:
         if not self._ended.done():
             self._ended.set_result(None)
 
-    def _background(self, work: object) -> None:
+    def _background(self, work: Coroutine[object, object, None]) -> None:
         """Run a coroutine, keep it from being collected, and let its exception end the process (it would be a bug)."""
-        task = self._loop.create_task(work)  # type: ignore[arg-type]
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None and not self._ended.done():
-            self._ended.set_exception(task.exception())  # type: ignore[arg-type]
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._ended.done():
+            self._ended.set_exception(error)
 
 
 def _loop_targets(wiring: Wiring) -> list[Target]:

@@ -32,7 +32,7 @@ class Line(asyncio.Protocol):
         self._transport = transport
         self._lines.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """The worker is gone; answers to it go nowhere."""
         self._transport = None
         self._lines.discard(self)

@@ -15,14 +15,16 @@ from tests.unit.core.world import SECOND_NS, World
 
 
 def query(name: str = "www.example.org.", qtype: str = "A", **options: object) -> dns.message.QueryMessage:
+    """A query; options as in dns.message.make_query."""
     return dns.message.make_query(name, qtype, **options)  # type: ignore[arg-type]
 
 
 def answer(
     asked: dns.message.Message, *records: str, rcode: int = 0, authority: tuple[str, ...] = ()
 ) -> dns.message.Message:
+    """The answer to asked: records as zone text, one space between fields."""
     made = dns.message.make_response(asked)
-    made.set_rcode(rcode)
+    made.set_rcode(dns.rcode.Rcode(rcode))
     made.flags |= dns.flags.RA
     for section, texts in ((made.answer, records), (made.authority, authority)):
         for text in texts:

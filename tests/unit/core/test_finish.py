@@ -160,7 +160,7 @@ def test_stores_says_what_may_be_kept(world: World) -> None:
 
 
 def test_a_failure_hides_no_living_answer(make_world: Callable[..., World]) -> None:
-    """A prefetch that is answered SERVFAIL leaves the entry in place; so does a refresh while it may be served stale."""
+    """A prefetch answered SERVFAIL leaves the entry in place; so does a refresh while it may be served stale."""
     world = make_world(
         stale_mode=lib.SHD_STALE_IMMEDIATE, stale_s=100, prefetch_hits=1, prefetch_gap_s=60, prefetch_percent=90
     )

@@ -1,4 +1,4 @@
-"""A whole data plane in private memory: table, worker slots, the upstream process's segment and real sockets, without processes.
+"""A whole data plane in private memory, without processes: table, worker slots, upstream segment and real sockets.
 
 Tests drive the C functions by hand, so every moment between two steps can be looked at.
 """
@@ -6,6 +6,7 @@ Tests drive the C functions by hand, so every moment between two steps can be lo
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any
 
 import dns.message
@@ -179,4 +180,4 @@ def _udp() -> socket.socket:
 
 def _sockaddr(sock: socket.socket) -> bytes:
     host, port = sock.getsockname()
-    return socket.AF_INET.to_bytes(2, "little") + port.to_bytes(2, "big") + socket.inet_aton(host) + bytes(8)
+    return struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8)
