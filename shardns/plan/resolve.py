@@ -150,18 +150,14 @@ class _Resolver:
             self.warnings.append(ConfigError(draft.source.at, "no plugin of this block answers queries", hint=hint))
 
     def _check_http(self, drafts: Sequence[_Draft], own: Collection[tuple[str, int]]) -> None:
-        """Refuse two services on one address, and HTTP where DNS listens by TCP."""
-        users: dict[api.Address, str] = {}
+        """Refuse HTTP where DNS listens by TCP. Several services on one address are well: their paths differ."""
         for draft in drafts:
             for name, config in draft.configs.items():
                 if not isinstance(config, health.Config | ready.Config | prometheus.Config):
                     continue
                 address = config.address
-                at = draft.directives[name][0].at
-                if users.setdefault(address, name) != name:
-                    message = f"{name}: {address} is already taken by {users[address]}"
-                    self.problems.add(ConfigError(at, message, hint="each needs an address of its own"))
-                if any(port == address.port and host in {"", address.host} for host, port in own):
+                if any(port == address.port != 0 and host in {"", address.host} for host, port in own):
+                    at = draft.directives[name][0].at
                     self.problems.add(ConfigError(at, f"{name}: {address} is an address that DNS is served on"))
 
     # ---- the Plan

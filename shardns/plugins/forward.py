@@ -34,6 +34,7 @@ FACETS = frozenset({api.Facet.DO, api.Facet.CD})
 MAX_TARGETS = 15
 POLICIES = ("random", "round_robin", "sequential")
 RESOLVED_STUBS = ("127.0.0.53", "127.0.0.54")
+_EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
 RESOLVED_FILE = "/run/systemd/resolve/resolv.conf"
 _MAX_COUNT = 2**32 - 1
 # Options of CoreDNS up to 1.14.7 that this version does not have.
@@ -75,7 +76,7 @@ class Stanza:
     prefer_udp: bool = False  # ask by UDP also for TCP clients
     expire_s: float = 10.0  # an idle connection is closed after this time
     max_age_s: float = 0.0  # so is any connection after this; 0 leaves it to us
-    max_idle_conns: int = 0  # idle connections kept per target; 0 is any number
+    max_idle_conns: int = 0  # accepted; queries share so few connections that there is nothing to limit
     max_fails: int = 2  # a target is down after more failed checks in a row; 0 is never
     health_check_s: float = 0.5  # between checks of a target that failed
     health_check_rd: bool = True  # RD in the check's query
@@ -147,6 +148,10 @@ def _check_together(stanza: Stanza, directive: Directive, scope: api.Scope) -> N
     """Look at options that belong together."""
     if stanza.force_tcp and stanza.prefer_udp:
         scope.warn(ConfigError(directive.at, "forward: prefer_udp has no effect", hint="force_tcp is stronger"))
+    for line in directive.body:
+        if line.name == "max_idle_conns":
+            hint = "queries share a few connections, so none are idle in numbers"
+            scope.warn(ConfigError(line.at, "forward: max_idle_conns has no effect", hint=hint))
     if 0 < stanza.max_age_s < stanza.expire_s:
         at = next(line.at for line in directive.body if line.name == "max_age")
         raise ConfigError(at, "forward: max_age must not be less than expire")
@@ -224,18 +229,20 @@ def _of_file(token: Token, scope: api.Scope) -> list[Target]:
 
 def _check_target(target: Target, token: Token, scope: api.Scope) -> None:
     """Refuse ourselves, warn of a stub that will ask us."""
-    ours = [host for host, port in scope.own if port == target.port and host in {target.host, ""}]
-    if target.host in ours or ("" in ours and _is_local(target.host, scope)):
+    ours = {host for host, port in scope.own if port == target.port}
+    is_stub = target.host in RESOLVED_STUBS
+    # The stub's own socket is more specific than one of ours on all addresses, so it is not us who gets the query.
+    if target.host in ours or (not is_stub and ours.intersection(_EVERYWHERE) and _is_local(target.host, scope)):
         hint = "queries would come back for ever"
         raise ConfigError(token.at, f"forward: {target.label} is an address of our own", got=token.text, hint=hint)
-    if target.host in RESOLVED_STUBS:
+    if is_stub:
         hint = f"it may ask us in turn; use {RESOLVED_FILE}"
         scope.warn(ConfigError(token.at, f"forward: {target.label} is systemd-resolved's stub", hint=hint))
 
 
 def _is_local(host: str, scope: api.Scope) -> bool:
     """True if a socket bound to all addresses gets what is sent to host."""
-    return host in scope.local or host.startswith("127.") or host in {"::1", "0.0.0.0", "::"}
+    return host in scope.local or host.startswith("127.") or host in {"::1", *_EVERYWHERE}
 
 
 # ---- options

@@ -142,7 +142,6 @@ def test_overlaps(text, wanted):
         (". {\n k8s_gateway\n}", "2:2: plugin k8s_gateway is not in this version"),
         (". {\n cahce\n}", "2:2: Unknown directive 'cahce'"),
         ("tls://. {\n}", "1:1: tls:// is not served"),
-        (". {\n health :9253\n prometheus :9253\n}", "3:2: prometheus: :9253 is already taken by health"),
         (". {\n prometheus :53\n}", "2:2: prometheus: :53 is an address that DNS is served on"),
         (
             ". {\n bind 192.0.2.1\n forward . 192.0.2.1\n}",
@@ -208,6 +207,12 @@ def test_notes_of_the_parser():
     options = plan.Options(lambda _: "", lambda _: None, notes=[note])
     with pytest.raises(ConfigErrors):
         plan.resolve((), options, plan.Registry())
+
+
+def test_shared_http_address():
+    """Services over HTTP may share an address, which is one socket: their paths differ."""
+    made = make(".\nhealth :9253\nready :9253\nprometheus :9253\nforward . 192.0.2.53")
+    assert made.http() == (Address("", 9253),)
 
 
 def test_merging():
