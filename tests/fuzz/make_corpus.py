@@ -1,4 +1,4 @@
-"""Writes the seeds of the fuzz targets query, entry and reply: small good messages, and some a step beside them.
+"""Writes the seeds of the fuzz targets query, entry, reply and frames: small good messages, some a step beside them.
 
 Run by hand after a change to it: `python tests/fuzz/make_corpus.py`. dnspython builds the messages, so the seeds do not
 come from the code under test. A seed's name says what it is; the same script always writes the same bytes.
@@ -143,9 +143,22 @@ def replies() -> Iterator[tuple[str, bytes]]:
             yield f"{name}-{limit}", struct.pack("!HBH", limit, 1, len(asked)) + asked + answer
 
 
+def frames() -> Iterator[tuple[str, bytes]]:
+    """The seeds of fuzz_frames, by name: where to cut, then frames. www.example.org. A is what its table holds."""
+    hit, miss, refused = (
+        query(f"{name} A").to_wire() for name in ("wWw.example.org.", "a.example.org.", "example.com.")
+    )
+    streams = {"hit": [hit], "mixed": [hit, miss, refused, hit], "empty": [hit, b"", hit], "short": [miss, hit[:11]]}
+    streams |= {"many": [hit] * 70, "misses": [miss] * 70, "malformed": [hit + b"x", hit[:4] + bytes(8), hit]}
+    for name, messages in streams.items():
+        stream = b"".join(struct.pack("!H", len(message)) + message for message in messages)
+        yield name, struct.pack("!H", len(stream) // 2) + stream
+    yield "partial", struct.pack("!HH", 1, len(hit)) + hit[:-1]
+
+
 def main() -> None:
     """Write every seed to its target's folder."""
-    for target, seeds in (("query", queries()), ("entry", answers()), ("reply", replies())):
+    for target, seeds in (("query", queries()), ("entry", answers()), ("reply", replies()), ("frames", frames())):
         folder = CORPUS / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, seed in seeds:
