@@ -50,8 +50,9 @@ def dnsperf(
     """Run dnsperf for seconds, or once through the file if 0. Raises RuntimeError when it says nothing usable."""
     limit = ["-l", f"{seconds:g}"] if seconds else ["-n", "1"]
     command = [
-        "taskset", "-c", LOAD_CPU, "dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries),
-        "-c", str(clients), "-T", "1", "-q", str(window), "-m", "tcp" if tcp else "udp", "-t", "5", *limit, *(["-Q", str(rate)] if rate else []),
+        "taskset", "-c", LOAD_CPU, "dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-T", "1",
+        "-c", str(clients), "-q", str(window), "-m", "tcp" if tcp else "udp", "-t", "5",
+        *limit, *(["-Q", str(rate)] if rate else []),
     ]  # fmt: skip
     before_s = server.cpu_s()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
