@@ -243,6 +243,10 @@ def proxy_rcode(rcode: int) -> str:
     return str(rcode) if text.startswith("RCODE") else text
 
 
+# Plugins that no query passes through: CoreDNS does not list them (plugin/metrics/setup.go asks for handlers).
+_NO_HANDLERS: Final = frozenset({"bind", "debug", "health", "pprof", "ready", "reload", "timeouts"})
+
+
 def server(sources: Sources) -> Iterator[Metric]:
     """What is exported from the start: panics, plugins, health, hosts, reload and node-cache's own."""
     control = sources.control()
@@ -253,6 +257,8 @@ def server(sources: Sources) -> Iterator[Metric]:
         labels=(*_ZONE, "name"),
     )
     for plugin in sources.plugins:
+        if plugin.name in _NO_HANDLERS:
+            continue
         plugins.add_metric((plugin.server, plugin.zone, "", plugin.name), 1)
     yield plugins
     yield HistogramMetricFamily(

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic_ns
 
@@ -32,6 +32,8 @@ from shardns.upstream.endpoints import Endpoints, HealthPoll
 from shardns.upstream.flights import Flights
 from shardns.upstream.http import HttpServer
 from shardns.upstream.memory import NONE, Memory
+from shardns.upstream.operations import TableOperations, numbers
+from shardns.upstream.operator import OperatorServer, allowed_uids
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,21 @@ class _Counts:
 
 
 class Services:
-    """The HTTP endpoints, from `start` to `stop`."""
+    """The HTTP endpoints and the operator's socket, from `start` to `stop`."""
 
-    def __init__(self, wiring: Wiring, memory: Memory, routes: Routes, flights: Flights) -> None:
-        """Nothing listens yet."""
+    def __init__(
+        self, wiring: Wiring, memory: Memory, routes: Routes, flights: Flights, *, reload: Callable[[], None]
+    ) -> None:
+        """Nothing listens yet. reload: asks the supervisor for a reload."""
         self._wiring = wiring
         self._memory = memory
         self._tally = Tally.mapped(wiring.tally)
         self.sources = self._make_sources(wiring, routes, flights)
-        self.endpoints = Endpoints(Page(self.sources), wiring.worker_count)
+        self._reload = reload
+        self._page = Page(self.sources)
+        self.endpoints = Endpoints(self._page, wiring.worker_count)
         self._server = HttpServer()
+        self._operator: OperatorServer | None = None
         self._poll: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -69,6 +76,9 @@ class Services:
         if plan.health:
             first = plan.health[0]
             self._poll = asyncio.create_task(HealthPoll(first.host, first.port, self.sources).run())
+        if self._wiring.operator_socket is not None:
+            self._operator = OperatorServer(self._make_operations(), allowed_uids())
+            await self._operator.start(self._wiring.operator_socket)
         self.endpoints.is_serving = True
 
     async def adopt(self, key: str, descriptors: Sequence[int]) -> None:
@@ -84,10 +94,25 @@ class Services:
         """Close all connections."""
         if self._poll is not None:
             self._poll.cancel()
+        if self._operator is not None:
+            self._operator.close()
         self._server.close()
 
     async def _listen(self, key: str, sock: socket.socket) -> None:
         await self._server.listen(sock, self.endpoints.routes(plugins_at(self._wiring.plan, key)))
+
+    def _make_operations(self) -> TableOperations:
+        zones: dict[int, list[str]] = {}
+        for block in self._wiring.plan.blocks:
+            if cache.NAME in block.plugins:
+                zones.setdefault(block.cache_id, []).extend(block.zones)
+        return TableOperations(
+            self._memory.table,
+            self._memory.writer,
+            zones,
+            lambda: numbers(self.sources, self._page.reader, time.time()),
+            self._reload,
+        )
 
     # ---- where the numbers are
 

@@ -61,7 +61,11 @@ def used_fixture():
         "pools": pools(),
         "flights": FlightCounts(started=9, joined=4, failed=1, open=2),
         "table": lambda: TableUse(1 << 26, 4096, 10, 2, 500, ((128, 8), (256, 2), (0, 0))),
-        "plugins": (PluginView(V4, "cluster.local.", "cache"), PluginView(V4, ".", "forward")),
+        "plugins": (
+            PluginView(V4, "cluster.local.", "cache"),
+            PluginView(V4, ".", "forward"),
+            PluginView(V4, ".", "bind"),
+        ),
         "control": lambda: Control(
             reloads=1, reloads_failed=3, worker_restarts=2, setup_errors={"configmap": 5}, config_sha512="ab" * 64
         ),
@@ -155,7 +159,7 @@ def test_upstreams(used, old):
 
 
 def test_server(used):
-    """Plugins, reloads and node-cache's setup errors, whose five types are there from the start."""
+    """Plugins that queries pass through, reloads, and node-cache's setup errors, all five types from the start."""
     found, _ = scrape(used.sources)
     assert series(found, "coredns_plugin_enabled") == {
         f"name=cache,server={V4},view=,zone=cluster.local.": 1,

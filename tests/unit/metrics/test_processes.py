@@ -55,11 +55,18 @@ def test_memory_counts_shared_pages_once(proc):
     assert Group(10, path).resident_bytes() == (30 + 30 + 35 + 25) * PAGE
 
 
-def test_memory_takes_the_kernels_word_where_it_may(proc):
-    """Where smaps_rollup can be read, pages still shared since the fork are divided among their owners."""
+def test_memory_since_the_fork_counts_in_parts(proc):
+    """Of the private pages as large a part counts as the kernel says is ours alone of our own."""
     put, path = proc
-    put(11, 0, 0, pss_kb=8)
-    assert Group(10, path).resident_bytes() == (30 + 30 + 20) * PAGE + 8192
+    put(os.getpid(), 0, 0, statm="100 50 10 0 0 0 0", pss_kb=10 * PAGE // 1024)
+    assert Group(10, path).resident_bytes() == (3 * round(30 / 4) + 20) * PAGE
+
+
+def test_a_process_that_is_gone_has_no_memory(proc):
+    """A child that ends between two looks is left out."""
+    _, path = proc
+    (path / "12" / "statm").unlink()
+    assert Group(10, path).resident_bytes() == (30 + 30 + 20) * PAGE
 
 
 def test_without_a_list_of_children(proc):
