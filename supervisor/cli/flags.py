@@ -30,7 +30,7 @@ DNS = (
     Flag("quiet", "false", "print no banner of zones and version"),
 )
 PROCESSES = (
-    Flag("workers", "auto", "worker processes, or auto: from the cgroup's CPU quota and weight, else cores", "N|auto"),
+    Flag("workers", "auto", "worker processes; auto: what our share of CPU is worth", "N|auto"),
     Flag("cache-size", "32Mi", "memory of the cache, at least 4Mi (Ki, Mi, Gi)", "SIZE"),
     Flag("user", "", "user of the children; when started as root: 65534 (nobody)", "NAME|UID"),
     Flag("shm-name", "", "name of the cache in /dev/shm, where the next start finds it; none: no name", "NAME"),
@@ -51,9 +51,9 @@ NODE = (
     Flag("interfacename", "nodelocaldns", "without effect unless -setupinterface", "NAME"),
     Flag("syncinterval", "60", "without effect unless -setupinterface or -setupiptables", "INTERVAL"),
     Flag("skipteardown", "false", "without effect unless -setupinterface or -setupiptables"),
-    Flag("health-port", "8080", "without effect unless -setupiptables; the health plugin names its own port", "PORT"),
+    Flag("health-port", "8080", "without effect unless -setupiptables; health names its own port", "PORT"),
     Flag("corefile", "/etc/Corefile", "ignored, as node-cache does: -conf is what counts", "FILE"),
-    Flag("basecorefile", "/etc/coredns/Corefile.base", "refused: templates are not filled in by this version", "FILE"),
+    Flag("basecorefile", "/etc/coredns/Corefile.base", "refused: this version fills in no templates", "FILE"),
     Flag("upstreamsvc", "kube-dns", "refused, as -basecorefile", "NAME"),
     Flag("kubednscm", "", "refused, as -basecorefile", "DIRECTORY"),
     Flag("prometheus-listen-address", ":9253", "refused, as -basecorefile", "HOST:PORT"),
