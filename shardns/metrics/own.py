@@ -15,21 +15,32 @@ _WORKER_COUNTERS: Final = (
     ("packets_received", "packets_received", "UDP datagrams that were read."),
     ("packets_malformed", "packets_malformed", "Queries answered FORMERR, NOTIMP or BADVERS."),
     ("packets_dropped", "packets_dropped", "Packets met with silence, because they were no queries."),
-    ("replies_sent", "replies_sent", "UDP datagrams that were sent."),
-    ("replies_failed", "replies_failed", "UDP replies that the kernel did not take."),
     ("receive_batches", "batches", "System calls that read at least one UDP datagram."),
     ("asks", "asks_put", "Misses handed to the upstream process."),
     ("asks_refused", "asks_full", "Misses answered SERVFAIL because too many were open."),
     ("torn_reads", "torn_reads", "Hits that were treated as misses because the entry changed while it was read."),
-    ("log_records_dropped", "log_dropped", "Replies that the log plugin did not print because it fell behind."),
     ("tcp_connections", "tcp_connections", "TCP connections that were accepted."),
     ("tcp_evicted", "tcp_evicted", "TCP connections that were closed to make room for others."),
 )
 
+# The upstream process answers the misses of UDP clients itself.
+_ANSWERER_COUNTERS: Final = (
+    ("replies_sent", "replies_sent", "UDP replies that were sent."),
+    ("replies_failed", "replies_failed", "UDP replies that the kernel did not take."),
+    ("log_records_dropped", "log_dropped", "Replies that the log plugin did not print because it fell behind."),
+)
+
 
 def workers(reader: Reader, count: int, now_ns: int) -> Iterator[Metric]:
-    """shardns_worker_*, by worker; restarts and reloads do not set them back."""
+    """What each process counts for itself, by worker or role; restarts and reloads do not set it back."""
     found = [reader.worker(n) for n in range(count)]
+    own = reader.upstream()
+    for name, field, text in _ANSWERER_COUNTERS:
+        family = CounterMetricFamily(f"shardns_{name}", text, labels=("role", "slot"))
+        for n, process in enumerate(found):
+            family.add_metric(("worker", str(n)), process[field])
+        family.add_metric(("upstream", "0"), own[field])
+        yield family
     for name, field, text in _WORKER_COUNTERS:
         family = CounterMetricFamily(f"shardns_worker_{name}", text, labels=("worker",))
         for n, process in enumerate(found):
@@ -46,7 +57,7 @@ def workers(reader: Reader, count: int, now_ns: int) -> Iterator[Metric]:
     )
     for n, process in enumerate(found):
         _add_ages(ages, "worker", str(n), process, {"serve": "heartbeat_ns", "loop": "heartbeat_loop_ns"}, now_ns)
-    _add_ages(ages, "upstream", "0", reader.upstream(), {"loop": "heartbeat_ns"}, now_ns)
+    _add_ages(ages, "upstream", "0", own, {"loop": "heartbeat_loop_ns"}, now_ns)
     yield ages
 
 

@@ -44,6 +44,18 @@ def test_log_calls_use_listed_literals(path):
     assert wrong == []
 
 
+def test_every_event_is_used():
+    """A name that nothing logs any more leaves the list."""
+    used = {event.value for path in SOURCES for _, event in log_calls(path) if isinstance(event, ast.Constant)}
+    assert EVENTS - used == set()
+
+
+def test_every_event_is_documented():
+    """docs/logs.md says of each event what it means, and of no other."""
+    text = (TREE / "docs" / "logs.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", text, re.MULTILINE)) == EVENTS
+
+
 @pytest.mark.parametrize("event", sorted(EVENTS))
 def test_event_names(event):
     """A name is noun.verb in lower case, the verb perhaps of two words."""

@@ -88,12 +88,12 @@ def test_auto_on_a_terminal_is_text(monkeypatch, no_color):
     reader, terminal = pty.openpty()
     with stdout_as(terminal):
         log.configure("auto", "info")
-        log.get_logger().info("plan.loaded", blocks=4)
+        log.get_logger().info("reload.finished", blocks=4)
     text = os.read(reader, 4096).decode()
     os.close(terminal)
     os.close(reader)
     assert ("\x1b[" in text) is not no_color
-    assert "plan.loaded" in text
+    assert "reload.finished" in text
     assert "blocks=4" in text
 
 
@@ -104,10 +104,10 @@ def test_level(level, wanted):
     def act():
         log.configure("json", level)
         logger = log.get_logger()
-        logger.debug("plan.loaded")
-        logger.info("plan.loaded")
-        logger.warning("plan.loaded")
-        logger.error("plan.loaded")
+        logger.debug("reload.finished")
+        logger.info("reload.finished")
+        logger.warning("reload.finished")
+        logger.error("reload.finished")
 
     assert written(act).count("\n") == wanted
 
@@ -118,7 +118,7 @@ def test_logger_made_before_configure_follows_it():
 
     def act():
         log.configure("json", "error")
-        logger.info("plan.loaded")
+        logger.info("reload.finished")
         logger.error("plan.refused")
 
     assert json.loads(written(act))["event"] == "plan.refused"
@@ -130,9 +130,9 @@ def test_identity_is_on_every_line():
     def act():
         log.configure("json")
         log.identify(role="worker", slot=1)
-        log.get_logger().info("worker.started", sockets=2)
+        log.get_logger().info("worker.stopped", sockets=2)
         log.identify(role="upstream")
-        log.get_logger().info("upstream.started")
+        log.get_logger().info("table.recovered")
 
     first, second = (json.loads(line) for line in written(act).splitlines())
     assert [*first][2:] == ["event", "role", "slot", "sockets"]
@@ -226,7 +226,7 @@ def test_a_fork_in_the_middle_of_logging_does_not_hang():
 
         def chatter():
             for _ in range(200):
-                logger.info("plan.loaded")
+                logger.info("reload.finished")
             stop.wait()
 
         thread = threading.Thread(target=chatter)
@@ -234,7 +234,7 @@ def test_a_fork_in_the_middle_of_logging_does_not_hang():
         try:
             pid = os.fork()
             if pid == 0:
-                logger.info("worker.started")
+                logger.info("worker.stopped")
                 os._exit(0)
             assert os.waitpid(pid, 0)[1] == 0
         finally:
@@ -242,4 +242,4 @@ def test_a_fork_in_the_middle_of_logging_does_not_hang():
             thread.join()
 
     events = [json.loads(line)["event"] for line in written(act).splitlines()]
-    assert sorted(events) == ["plan.loaded"] * 200 + ["worker.started"]
+    assert sorted(events) == ["reload.finished"] * 200 + ["worker.stopped"]

@@ -80,6 +80,9 @@ def used_fixture():
         w.row(0, 0, 1).cache_requests = 1
         w.row(0, 0, 1).cache_hits[1] = 1
         w.slots[0].at.process.packets_received = 11
+        w.slots[1].at.process.replies_sent = 12
+        w.upstream.at.process.replies_sent = 13
+        w.upstream.at.process.heartbeat_loop_ns = 1
         yield w
 
 
@@ -182,6 +185,13 @@ def test_own(used):
     """What only shardns has begins with shardns_."""
     found, text = scrape(used.sources)
     assert series(found, "shardns_worker_packets_received_total") == {"worker=0": 11, "worker=1": 0}
+    assert series(found, "shardns_replies_sent_total") == {
+        "role=worker,slot=0": 0,
+        "role=worker,slot=1": 12,
+        "role=upstream,slot=0": 13,
+    }
+    (age,) = series(found, "shardns_heartbeat_age_seconds").values()
+    assert age > 0
     assert series(found, "shardns_flights_joined_total") == {"": 4}
     assert series(found, "shardns_table_class_entries") == {"cell_bytes=128": 8, "cell_bytes=256": 2}
     assert series(found, "shardns_upstream_connections") == {"to=192.0.2.53:53": 1}
