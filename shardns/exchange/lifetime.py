@@ -14,6 +14,8 @@ from shardns.exchange.health import NEVER
 
 LEARNED_FOR_S = 60.0
 """Seconds that a lesson is believed; then it has to be learned again, at the price of two such ends."""
+SHORTEST_S = 0.05
+"""An end before this age has another reason than age."""
 SAFE_PART = 0.7
 """The part of the learned age after which a replacement is dialled; the rest is time for the dial and for draining."""
 
@@ -41,6 +43,8 @@ class Lifetime:
 
     def closed_by_peer(self, age_s: float, now: float) -> None:
         """A connection in use ended by FIN at this age."""
+        if age_s < SHORTEST_S:
+            return
         last, self._last_age_s = self._last_age_s, age_s
         if last and 0.75 < age_s / last < 1.33:
             self.learned_s = min(last, age_s)

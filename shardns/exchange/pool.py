@@ -26,6 +26,7 @@ from time import monotonic
 from shardns.dns import codes, message, names
 from shardns.exchange.ask import ASK_LIMIT_S, MAX_CLOSINGS, MAX_SENDINGS, RETRY_AT_S, Ask, Trouble
 from shardns.exchange.config import PoolConfig
+from shardns.exchange.connections import GROW_ASKS
 from shardns.exchange.health import NEVER
 from shardns.exchange.ids import Ids
 from shardns.exchange.outcome import (
@@ -37,11 +38,12 @@ from shardns.exchange.outcome import (
     Outcome,
     limit_text,
 )
-from shardns.exchange.peer import GROW_ASKS, Peer
+from shardns.exchange.peer import Peer
 from shardns.exchange.policy import Policy
 from shardns.exchange.reply import GOOD, RCODE, Verdict, as_truncated, bare_error, judge
 from shardns.exchange.rtt import HEDGE_MIN_S
 from shardns.exchange.stats import Histogram, PoolStats
+from shardns.exchange.target import Target
 from shardns.exchange.tcp import TcpLink
 from shardns.exchange.udp_socket import UdpLink
 
@@ -80,7 +82,7 @@ class Pool:
             )
             for index, upstream in enumerate(config.upstreams)
         ]
-        self._only = self._peers[0] if len(self._peers) == 1 else None
+        self._only = self._peers[0].tcp if len(self._peers) == 1 else None
         self._force_tcp = config.force_tcp
         self._client_decides = not config.force_tcp and not config.prefer_udp
         self._limit = config.max_concurrent
@@ -88,7 +90,7 @@ class Pool:
         self._check = message.query(
             names.to_wire(config.health_check_domain), codes.Type.NS, id=0, rd=not config.health_check_no_rec
         )
-        self._dirty: list[tuple[Peer, TcpLink]] = []  # have frames to write
+        self._dirty: list[TcpLink] = []  # have frames to write
         self._failed: list[tuple[Ask, Outcome]] = []  # failed inside ask(): told from the loop
         self._turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -112,14 +114,14 @@ class Pool:
             self._reject(ask)
             return
         self._active += 1
-        peer = self._only
-        if peer is not None and ask.by_tcp:
-            link = peer.current
+        only = self._only
+        if only is not None and ask.by_tcp:
+            link = only.current
             # The way of nearly every query: one upstream, a connection that is up and has room.
             if link is not None and len(link.mux.waiting) < GROW_ASKS:
                 mux = link.mux
                 if not mux.out:
-                    self.woken(peer, link)
+                    self.woken(link)
                 mux.send(ask, now)
                 return
         if self._closed or not self._route(ask, now):
@@ -230,7 +232,7 @@ class Pool:
             return True
         trouble = ask.troubled()
         trouble.failed |= 1 << peer.index
-        trouble.failure, trouble.detail, trouble.label = Failure.REFUSED_CONNECT, peer.refusal_text(), peer.label
+        trouble.failure, trouble.detail, trouble.label = Failure.REFUSED_CONNECT, peer.tcp.refusal_text(), peer.label
         return False
 
     def _ask_again(self, ask: Ask, trouble: Trouble, peer: Peer, place: object, now: float, *, other: bool) -> bool:
@@ -243,7 +245,7 @@ class Pool:
             return False
         avoid = place if isinstance(place, TcpLink) else None
         before = (trouble.failed, trouble.failure, trouble.detail, trouble.label)
-        stay = not other and avoid is not None and ask.by_tcp and peer.has_other(avoid)
+        stay = not other and avoid is not None and ask.by_tcp and peer.tcp.has_other(avoid)
         if not (
             (stay and self._submit(peer, ask, now, avoid))
             or (len(self._peers) > 1 and self._route(ask, now, peer))
@@ -258,14 +260,14 @@ class Pool:
 
     # ------------------------------------------------------------------------------------------------ answers
 
-    def answered(self, peer: Peer, found: list[tuple[Ask, bytes, float]], now: float) -> None:
+    def answered(self, target: Target, found: list[tuple[Ask, bytes, float]], now: float) -> None:
         """Messages came by TCP."""
-        durations = peer.stats.durations
-        label = peer.label
+        durations = target.stats.durations
+        label = target.label
         for ask, wire, sent in found:
             verdict = judge(wire, ask.question)
             if verdict is not GOOD or ask.trouble is not None:
-                self._answered_oddly(peer, ask, wire, verdict, now - sent)
+                self._answered_oddly(self._peers[target.index], ask, wire, verdict, now - sent)
                 continue
             rtt_s = now - sent
             histogram = durations[wire[3] & RCODE]
@@ -278,9 +280,9 @@ class Pool:
             except Exception as error:  # noqa: BLE001 - the other answers of this batch must not be lost with it
                 self._complain(error)
 
-    def datagram(self, peer: Peer, ask: Ask, wire: bytes, verdict: Verdict, now: float) -> None:
+    def datagram(self, target: Target, ask: Ask, wire: bytes, verdict: Verdict, now: float) -> None:
         """An answer came by UDP; it has been judged."""
-        self._answered_oddly(peer, ask, wire, verdict, now - ask.sent)
+        self._answered_oddly(self._peers[target.index], ask, wire, verdict, now - ask.sent)
 
     def _answered_oddly(self, peer: Peer, ask: Ask, wire: bytes, verdict: Verdict, rtt_s: float) -> None:
         """An answer to an ask that had trouble, or one that is not simply good."""
@@ -334,15 +336,15 @@ class Pool:
 
     # ------------------------------------------------------------------------------------------------ what went wrong
 
-    def lost(self, peer: Peer, ask: Ask, error: str, now: float, *, unreachable: bool) -> None:
+    def lost(self, target: Target, ask: Ask, error: str, now: float, *, unreachable: bool) -> None:
         """The ask gets no answer at this place: send it elsewhere unless it waits elsewhere already."""
         trouble = ask.troubled()
         if trouble.finished:
             return
         trouble.places -= 1
-        trouble.detail, trouble.label = error, peer.label
+        trouble.detail, trouble.label = error, target.label
         if unreachable:
-            trouble.failed |= 1 << peer.index
+            trouble.failed |= 1 << target.index
             trouble.failure = Failure.REFUSED_CONNECT
         else:
             trouble.closings += 1
@@ -353,13 +355,14 @@ class Pool:
             self._fail(ask)
             return
         trouble.places += 1
-        peer.stats.resent += 1
+        target.stats.resent += 1
 
-    def late(self, peer: Peer, link: TcpLink | UdpLink | None, ask: Ask, now: float) -> None:
+    def late(self, target: Target, link: TcpLink | UdpLink | None, ask: Ask, now: float) -> None:
         """The first time-out of an ask. From here on its times are kept in a heap: these are few."""
         trouble = ask.troubled()
         if trouble.finished or trouble.stage:
             return
+        peer = self._peers[target.index]
         trouble.stage = 1
         trouble.place = link
         trouble.label = peer.label
@@ -367,7 +370,7 @@ class Pool:
         if isinstance(link, TcpLink):
             if link.mux.progress >= ask.sent:
                 return  # younger queries were answered: the connection is well, the name is slow
-            peer.suspect(link, ask.sent, now)
+            peer.tcp.suspect(link, ask.sent, now)
         elif link is None and len(self._peers) == 1:
             return
         if self._ask_again(ask, trouble, peer, link, now, other=not isinstance(link, TcpLink)):
@@ -400,6 +403,10 @@ class Pool:
         trouble.stage += 1
         self._plan_next(ask, trouble, now)
         peer.health.trouble(now)
+        # TCP loses nothing: a query that waits on two connections to the only upstream, or for one to become free,
+        # would be more load with another asking, not more hope. Where they die it is asked again anyway.
+        if self._only is not None and ask.by_tcp and (trouble.places > 1 or trouble.place is None):
+            return
         if self._ask_again(ask, trouble, peer, trouble.place, now, other=True):
             peer.stats.retries += 1
 
@@ -428,9 +435,9 @@ class Pool:
 
     # ------------------------------------------------------------------------------------------------ time
 
-    def woken(self, peer: Peer, link: TcpLink) -> None:
+    def woken(self, link: TcpLink) -> None:
         """A link gets its first frame of this turn."""
-        self._dirty.append((peer, link))
+        self._dirty.append(link)
         if self._turn is None:
             self._turn = self._loop.call_soon(self._end_turn)
 
@@ -445,8 +452,8 @@ class Pool:
         now = monotonic()
         while self._dirty:
             dirty, self._dirty = self._dirty, []
-            for peer, link in dirty:
-                peer.flush(link, now)
+            for link in dirty:
+                link.owner.flush(link, now)
         for ask, outcome in self._take_failed():
             self._finish(ask, outcome)
         # Whatever this turn began, nothing of it is due earlier: one timer serves all queries.

@@ -37,6 +37,9 @@ MALFORMED_FRAME = -1  # in place of an errno
 class Owner(Protocol):
     """Who made a connection."""
 
+    def flush(self, link: TcpLink, now: float) -> None:
+        """Write what the mux has put out."""
+
     def link_opened(self, link: TcpLink, now: float) -> None:
         """The connection is up."""
 
@@ -55,7 +58,6 @@ class TcpLink:
 
     __slots__ = (
         "_loop",
-        "_owner",
         "_sock",
         "_unsent",
         "born",
@@ -64,9 +66,11 @@ class TcpLink:
         "local",
         "mux",
         "opened",
+        "owner",
         "retire_at",
         "retiring",
         "suspect_since",
+        "taken",
         "used",
     )
 
@@ -81,7 +85,7 @@ class TcpLink:
         now: float,
     ) -> None:
         """Start to dial; the owner hears of the end from the loop, never from here."""
-        self._owner = owner
+        self.owner = owner
         self._loop = loop
         self._unsent = b""
         self.label = label
@@ -93,6 +97,7 @@ class TcpLink:
         self.used = now  # when queries were last written
         self.retire_at = 0.0  # the owner's
         self.retiring = False  # the owner's: takes no new query, is closed when the last answer is in
+        self.taken = 0  # the owner's: queries written to it
         self.suspect_since = 0.0  # the owner's: 0, or since when it seems dead
         self._sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         for level, option, value in _OPTIONS:
@@ -163,12 +168,12 @@ class TcpLink:
         self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
         self._loop.add_reader(fd, self._on_readable)
         self.opened = self.used = self.heard_at = monotonic()
-        self._owner.link_opened(self, self.opened)
+        self.owner.link_opened(self, self.opened)
 
     def _on_refused(self, code: int) -> None:
         if not self.closed:
             self.close()
-            self._owner.link_failed(self, code, monotonic())
+            self.owner.link_failed(self, code, monotonic())
 
     def _on_readable(self) -> None:
         try:
@@ -184,7 +189,7 @@ class TcpLink:
         mux = self.mux
         found = mux.feed(chunk)
         self.heard_at = now = monotonic()
-        self._owner.link_answered(self, found, now)
+        self.owner.link_answered(self, found, now)
         if mux.broken:
             self._on_end(MALFORMED_FRAME)
 
@@ -203,4 +208,4 @@ class TcpLink:
     def _on_end(self, code: int) -> None:
         if not self.closed:
             self.close()
-            self._owner.link_ended(self, code, monotonic())
+            self.owner.link_ended(self, code, monotonic())
