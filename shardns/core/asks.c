@@ -7,8 +7,8 @@ enum { ASK_MASK = SHD_ASKS - 1, WINDOW_MIN = 64 };
 
 static_assert(sizeof(struct shd_ask) == 512 && offsetof(struct shd_ask, wire) + SHD_ASK_WIRE == 512, "an ask is 512 octets");
 static_assert(offsetof(struct shd_ask, arrived_ns) == 8 && offsetof(struct shd_ask, local) == 24 && offsetof(struct shd_ask, peer) == 40, "ask");
-static_assert(offsetof(struct shd_ask_ring, queue) == 64 && offsetof(struct shd_ask_ring, asks) % 64 == 0, "the ring's parts begin on cache lines");
-static_assert(sizeof(((struct shd_ask_ring *)0)->queue) == 4 * SHD_ASKS && sizeof(((struct shd_ask_ring *)0)->asks) == 512 * SHD_ASKS, "places");
+static_assert(offsetof(struct shd_ask_ring, asks) % 64 == 0, "the ring's parts begin on cache lines");
+static_assert(sizeof(((struct shd_ask_ring *)0)->queue) == 4 * SHD_ASKS && offsetof(struct shd_ask_ring, turns) == 64 && sizeof(((struct shd_ask_ring *)0)->asks) == 512 * SHD_ASKS, "places");
 static_assert(offsetof(struct shd_ask_done, done) == 64 && sizeof(struct shd_ask_done) == 64 + 4 * SHD_ASKS, "done");
 static_assert((SHD_ASKS & ASK_MASK) == 0, "a power of two, so that tail may wrap");
 
@@ -17,7 +17,7 @@ static_assert((SHD_ASKS & ASK_MASK) == 0, "a power of two, so that tail may wrap
 static bool place_is_free(const struct shd_ask_ring *ring, const struct shd_ask_done *done, uint32_t index)
 {
     /* acquire: pairs with the release in shd_ask_finish; the place is filled anew only after its last reader was through with it */
-    return atomic_load_explicit(&done->done[index], memory_order_acquire) == atomic_load_explicit(&ring->asks[index].turn, memory_order_relaxed);
+    return atomic_load_explicit(&done->done[index], memory_order_acquire) == atomic_load_explicit(&ring->turns[index], memory_order_relaxed);
 }
 
 struct shd_ask *shd_ask_begin(struct shd_ask_ring *ring, const struct shd_ask_done *done, struct shd_ask_finder *finder, uint32_t *index)
@@ -48,9 +48,9 @@ void shd_ask_publish(struct shd_ask_ring *ring, uint32_t index)
 {
     index &= ASK_MASK;
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
-    uint32_t turn = atomic_load_explicit(&ring->asks[index].turn, memory_order_relaxed);
+    uint32_t turn = atomic_load_explicit(&ring->turns[index], memory_order_relaxed);
     atomic_store_explicit(&ring->queue[tail & ASK_MASK], index, memory_order_relaxed);
-    atomic_store_explicit(&ring->asks[index].turn, turn + 1, memory_order_release); /* pairs with the acquire in place_is_open: the ask is filled */
+    atomic_store_explicit(&ring->turns[index], turn + 1, memory_order_release); /* pairs with the acquire in place_is_open: the ask is filled */
     atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);             /* pairs with the acquire in shd_ask_take: queue and turn are written */
 }
 
@@ -91,7 +91,7 @@ void shd_ask_adopt(struct shd_ask_ring *ring)
 static bool place_is_open(const struct shd_ask_ring *ring, const struct shd_ask_done *done, uint32_t index)
 {
     /* acquire: pairs with the release of turn in shd_ask_publish */
-    return atomic_load_explicit(&ring->asks[index].turn, memory_order_acquire) != atomic_load_explicit(&done->done[index], memory_order_relaxed);
+    return atomic_load_explicit(&ring->turns[index], memory_order_acquire) != atomic_load_explicit(&done->done[index], memory_order_relaxed);
 }
 
 int shd_ask_take(const struct shd_ask_ring *ring, struct shd_ask_done *done, uint32_t *ret, int cap)
@@ -129,6 +129,6 @@ int shd_ask_waiting(const struct shd_ask_ring *ring, const struct shd_ask_done *
 void shd_ask_finish(const struct shd_ask_ring *ring, struct shd_ask_done *done, uint32_t index)
 {
     index &= ASK_MASK;
-    uint32_t turn = atomic_load_explicit(&ring->asks[index].turn, memory_order_relaxed);
+    uint32_t turn = atomic_load_explicit(&ring->turns[index], memory_order_relaxed);
     atomic_store_explicit(&done->done[index], turn, memory_order_release); /* pairs with the acquire in place_is_free: we have read the ask */
 }

@@ -4,10 +4,10 @@
  * The upstream process's own segment (written by it only) holds, for each worker slot, `done[]`: one word per place,
  * and `taken`: how far it has read the queue.
  *
- *   place free        done[slot][i] == asks[i].turn
- *   worker puts       finds a free place i; fills asks[i]; queue[tail % N] = i; asks[i].turn += 1 (release); tail += 1 (release)
+ *   place free        done[slot][i] == turns[i]
+ *   worker puts       finds a free place i; fills asks[i]; queue[tail % N] = i; turns[i] += 1 (release); tail += 1 (release)
  *   upstream takes    while taken != tail (acquire): i = queue[taken % N]; the ask is asks[i]; taken += 1
- *   upstream answers  sends the reply, then done[slot][i] = asks[i].turn (release; pairs with the worker's acquire when it looks for a free place)
+ *   upstream answers  sends the reply, then done[slot][i] = turns[i] (release; pairs with the worker's acquire when it looks for a free place)
  *
  * An ask is open while turn != done. So after the upstream process was killed its successor scans all places for
  * turn != done and has every open ask again; and after a worker was killed between its two releases its successor bumps `scans`,
@@ -33,9 +33,9 @@ enum shd_ask_kind {
 };
 
 struct shd_ask {              /* 512 octets */
-    SHD_ATOMIC(uint32_t) turn;
     uint16_t listener;        /* permanent index of the listen address */
     uint16_t wire_len;
+    uint32_t spare_word;
     uint64_t arrived_ns;      /* CLOCK_MONOTONIC */
     uint8_t kind;
     uint8_t peer_len;         /* octets of peer used: sizeof sockaddr_in or sockaddr_in6 */
@@ -53,6 +53,7 @@ struct shd_ask_ring {         /* in a worker's slot segment; written by the work
     SHD_ATOMIC(uint32_t) scans;
     SHD_ATOMIC(uint64_t) full;       /* asks not put because no place was free */
     uint32_t pad[12];
+    SHD_ATOMIC(uint32_t) turns[4096];  /* apart from asks[]: a scan reads 16 KiB, and touches no ask that was never used */
     SHD_ATOMIC(uint32_t) queue[4096];
     struct shd_ask asks[4096];
 };

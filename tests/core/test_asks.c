@@ -16,7 +16,7 @@ static struct rig rig_make(uint32_t start)
     struct rig rig = {calloc(1, sizeof(struct shd_ask_ring)), calloc(1, sizeof(struct shd_ask_done)), {0, 0}};
     rig.ring->tail = rig.done->taken = start;
     for (int i = 0; i < SHD_ASKS; i++)
-        rig.ring->asks[i].turn = rig.done->done[i] = start;
+        rig.ring->turns[i] = rig.done->done[i] = start;
     return rig;
 }
 
@@ -98,7 +98,7 @@ static void test_window(void)
         CHECK(put(&rig, 0) < 256);
     CHECK_EQ(rig.finder.window, 256);
     CHECK(shd_ask_begin(rig.ring, rig.done, &rig.finder, &index) != NULL);
-    CHECK_EQ(rig.ring->asks[index].turn, rig.done->done[index]);
+    CHECK_EQ(rig.ring->turns[index], rig.done->done[index]);
     for (int i = 0; i < SHD_ASKS; i++)
         if (shd_ask_begin(rig.ring, rig.done, &rig.finder, &again) && again == index)
             break;
@@ -147,7 +147,7 @@ static void test_worker_killed(void)
         struct shd_ask *ask = shd_ask_begin(rig.ring, rig.done, &rig.finder, &index);
         ask->arrived_ns = 10;
         rig.ring->queue[rig.ring->tail % SHD_ASKS] = index;
-        ask->turn++;
+        rig.ring->turns[index]++;
         CHECK_EQ(shd_ask_waiting(rig.ring, rig.done), 0); /* killed here */
         rig.finder = (struct shd_ask_finder){0, 0};
         uint32_t scans = rig.ring->scans;
@@ -186,7 +186,7 @@ static void test_mad_worker(void)
     for (int i = 0; i < SHD_ASKS; i++)
         rig.ring->queue[i] = 0xfffff000u + (uint32_t)i * 7;
     for (int i = 0; i < SHD_ASKS; i++)
-        rig.ring->asks[i].turn = (uint32_t)i % 3;
+        rig.ring->turns[i] = (uint32_t)i % 3;
     int all = 0;
     for (int count; (count = shd_ask_take(rig.ring, rig.done, taken, 100)) > 0; all += count)
         for (int i = 0; i < count; i++)

@@ -103,7 +103,7 @@ static void ring_make(uint32_t start)
     done = calloc(1, sizeof(*done));
     ring->tail = done->taken = start;
     for (int i = 0; i < SHD_ASKS; i++)
-        ring->asks[i].turn = done->done[i] = start;
+        ring->turns[i] = done->done[i] = start;
     turned_away = 0;
 }
 

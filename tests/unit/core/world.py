@@ -134,7 +134,7 @@ class World:
     def open_asks(self, worker: int = 0) -> int:
         """How many asks of worker are not answered."""
         ring = self.slots[worker].ring
-        return sum(ring.asks[i].turn != self.own.done[worker].done[i] for i in range(lib.SHD_ASKS))
+        return sum(ring.turns[i] != self.own.done[worker].done[i] for i in range(lib.SHD_ASKS))
 
     # ---- what the upstream process does
 
