@@ -38,7 +38,10 @@ from supervisor.actions import UPSTREAM, Abandon, Action, Adopt, Child, Exit, Ki
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long things may take, in seconds. A quarter of a core's hundredth is enough for all of them."""
+    """How long things may take, in seconds.
+
+    A child needs 10 ms of CPU to be ready and as much again to serve: a hundredth of a core is enough for all of them.
+    """
 
     ready_s: float = 10.0  # from fork to READY
     go_s: float = 10.0  # from GO to SERVING

@@ -33,6 +33,8 @@ from supervisor.sockets import DnsSockets, HttpSockets, shown, unix_listener
 from supervisor.sources import Source, each, http_keys, listen_addresses, same
 
 HTTP_RETRY_S = 5.0  # between tries to get a busy health or metrics port
+RECOVERY_BYTES_PER_S = 128 * 1024 * 1024  # of table that an upstream process looks through between GO and SERVING
+POLL = "the reload plugin"  # who asks for a reload when no person does
 EXIT_CONFIG = 1
 EXIT_INTERRUPTED = 2  # a second SIGINT
 _NO_FORK = 71  # sysexits.h EX_OSERR: the code of a child that could not be forked
@@ -63,6 +65,8 @@ class Supervisor:
         self._options = options
         self._source = source
         self._announce = announce
+        if limits is None:
+            limits = Limits(go_s=Limits().go_s + options.cache_size_bytes / RECOVERY_BYTES_PER_S)
         self._machine = Machine(options.workers, limits, random.random)
         self._poll = select.poll()
         self._children = Children(self._poll, account, main)
@@ -75,6 +79,8 @@ class Supervisor:
         self._exit: Exit | None = None
         self._asked_to_end = False
         self._reload_wanted = ""  # who asked for a reload that cannot begin yet
+        self._refused = ""  # the errors of the Corefile as it was last read, if it had some
+        self._abandoned: Plan | None = None  # the last Plan whose children did not come up
         self._start_ns = time.monotonic_ns()
         self._next_look = 0.0
         self._next_http: float | None = None
@@ -86,9 +92,9 @@ class Supervisor:
             self._plan = self._source.load()
             self._dns.open(listen_addresses(self._plan).values())
         except (ConfigError, ConfigErrors) as errors:
-            for error in each(errors):
-                log.error("plan.refused", error=str(error))
+            refuse(errors)
             return EXIT_CONFIG
+        warn(self._plan)
         try:
             self._prepare()
         except OSError as error:
@@ -189,7 +195,7 @@ class Supervisor:
             self._open_http(self._plan, now)
         if self._next_poll is not None and self._next_poll <= now:
             self._schedule_poll(now)
-            self._reload("the reload plugin")
+            self._reload(POLL)
         if self._reload_wanted and self._machine.can_reload:
             self._reload(self._reload_wanted)
         self._do(self._machine.tick(now))
@@ -284,6 +290,7 @@ class Supervisor:
                     self._release(generation)
                     log.info("generation.drained", generation=generation)
                 case Abandon(generation, reason):
+                    self._abandoned = self._wirings[generation].plan
                     self._release(generation)
                     self._failed(reason)
                 case Exit():
@@ -313,7 +320,8 @@ class Supervisor:
         if generation == 0:
             if self._options.pid_file:
                 write_pid_file(self._options.pid_file)
-            log.info("generation.serving", workers=self._options.workers, blocks=len(self._plan.blocks))
+            where = [shown(address) for address in listen_addresses(self._plan).values()]
+            log.info("generation.serving", workers=self._options.workers, listening=where)
             if self._announce is not None:
                 self._announce(self._plan)
         else:
@@ -329,6 +337,7 @@ class Supervisor:
             log.info("listener.closed", address=shown(address))
         for key in self._http.keep_only({key for plan in plans for key in http_keys(plan, self._options)}):
             log.info("listener.closed", address=key)
+        self._open_http(self._plan, time.monotonic())
 
     # --------------------------------------------------------------------------------------------------------- reload
 
@@ -338,20 +347,34 @@ class Supervisor:
             self._reload_wanted = by
             return
         self._reload_wanted = ""
-        opened: list[tuple[str, int]] = []
         try:
             plan = self._source.load()
-            if same(plan, self._plan):
-                if by != "the reload plugin":
-                    log.info("plan.unchanged", by=by, digest=plan.digest)
+            if not self._is_wanted(plan, by):
+                self._refused = ""
                 return
             opened = self._dns.open(listen_addresses(plan).values())
         except (ConfigError, ConfigErrors) as errors:
-            for error in each(errors):
-                log.error("plan.refused", error=str(error))
-            self._failed("the configuration has errors; the old one stays")
+            if by != POLL or str(errors) != self._refused:  # a file that stays wrong is said once
+                refuse(errors)
+                self._failed("the configuration has errors; the old one stays")
+            self._refused = str(errors)
             return
+        self._refused = ""
+        self._begin(plan, by, opened)
+
+    def _is_wanted(self, plan: Plan, by: str) -> bool:
+        """Whether plan differs from the one that is served, and (when nobody asked) from one that has just failed."""
+        if by == POLL:
+            return not any(other is not None and same(plan, other) for other in (self._plan, self._abandoned))
+        if same(plan, self._plan):
+            log.info("plan.unchanged", by=by, digest=plan.digest)
+            return False
+        return True
+
+    def _begin(self, plan: Plan, by: str, opened: list[tuple[str, int]]) -> None:
+        """Start the children of a new Plan. Its sockets are open."""
         now = time.monotonic()
+        warn(plan)
         log.info("reload.started", by=by, digest=plan.digest, opened=[shown(address) for address in opened])
         self._open_http(plan, now)
         generation = self._machine.next_generation
@@ -395,6 +418,18 @@ class Supervisor:
             for key in (self._http.open_sockets.keys() & wanted) - self._held[child]:
                 self._children.say(child, Word.HTTP, key, self._http.open_sockets[key].fileno())
                 self._held[child].add(key)
+
+
+def refuse(errors: ConfigError | ConfigErrors) -> None:
+    """Log every error of a configuration."""
+    for error in each(errors):
+        log.error("plan.refused", error=str(error))
+
+
+def warn(plan: Plan) -> None:
+    """Log what its author should look at."""
+    for warning in plan.warnings:
+        log.warning("config.warned", warning=str(warning))
 
 
 def signal_name(number: int) -> str:

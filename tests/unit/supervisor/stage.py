@@ -6,6 +6,7 @@ A played worker answers every datagram with JSON about itself; the datagram may 
     exit N    end with this code
     status    its /proc/self/status
     fds       what its descriptors are
+    orphan    start a process that is nobody's child but the supervisor's, as PID 1
 
 Zones of the Corefile tell the players how to behave while they load: boot-fails., never-ready., dies. (before READY),
 dies-late. (after GO).
@@ -14,6 +15,7 @@ dies-late. (after GO).
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import mmap
 import os
@@ -39,6 +41,7 @@ from supervisor.sources import CorefileSource
 PATIENCE_S = 20.0
 QUICK = Limits(ready_s=2.0, go_s=2.0, stop_s=0.5, drain_s=1.0, abort_s=0.5, backoff_s=0.02, backoff_max_s=0.1)
 BEAT_S = 0.1
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def free_port() -> int:
@@ -133,7 +136,24 @@ def _act(wiring: Wiring, seat: int, text: str) -> dict[str, object]:
         said["status"] = Path("/proc/self/status").read_text()
     if text == "fds":
         said["fds"] = sorted(_targets())
+    if text == "orphan":
+        said["orphan"] = _orphan()
     return said
+
+
+def _orphan() -> int:
+    """The pid of a process whose parent is gone, and that ends soon."""
+    reader, writer = os.pipe()
+    between = os.fork()
+    if between == 0:
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(0.2)
+        else:
+            os.write(writer, str(pid).encode())
+        os._exit(0)
+    os.waitpid(between, 0)
+    return int(os.read(reader, 16))
 
 
 def _targets() -> Iterator[str]:
@@ -150,7 +170,14 @@ def _targets() -> Iterator[str]:
 class Theatre:
     """A supervisor in a process of its own, and what it has logged."""
 
-    def __init__(self, options: Options, main: Callable[[Wiring, int, socket.socket], int], limits: Limits) -> None:
+    def __init__(
+        self,
+        options: Options,
+        main: Callable[[Wiring, int, socket.socket], int],
+        limits: Limits,
+        *,
+        is_init: bool,
+    ) -> None:
         reader, writer = os.pipe()
         self.port = options.dns_port
         self.events: list[dict[str, object]] = []
@@ -163,6 +190,8 @@ class Theatre:
                 close_others(frozenset([writer]))
                 os.dup2(writer, 1)
                 os.close(writer)
+                if is_init:
+                    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
                 log.configure("json", "debug")
                 source = CorefileSource(options)
                 who = account(options.user, os.geteuid())
@@ -253,9 +282,11 @@ def theatre(
     options: Options,
     main: Callable[[Wiring, int, socket.socket], int] = play,
     limits: Limits = QUICK,
+    *,
+    is_init: bool = False,
 ) -> Iterator[Theatre]:
-    """A supervisor that is gone at the end."""
-    stage = Theatre(options, main, limits)
+    """A supervisor that is gone at the end. is_init: orphans are given to it as to PID 1."""
+    stage = Theatre(options, main, limits, is_init=is_init)
     try:
         yield stage
     finally:

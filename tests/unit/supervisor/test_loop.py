@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from shardns.plugins import reload
+from supervisor import loop
 from supervisor.options import Options
 from tests.unit.supervisor.stage import PATIENCE_S, free_port, theatre
 
@@ -210,6 +212,47 @@ def test_reload_with_errors_keeps_the_old_plan(options):
         assert stage.ask(seat=0)["pid"] == before
 
 
+def test_polled_corefile_that_stays_wrong_is_refused_once(options, monkeypatch):
+    """The reload plugin reads the file now and then; the same errors are logged and counted once."""
+    monkeypatch.setattr(reload, "MIN_INTERVAL_S", 0.1)
+    monkeypatch.setattr(reload, "MIN_JITTER_S", 0.1)
+    text = SERVED.replace("forward", "reload 100ms 100ms\n forward")
+    Path(options.conf).write_text(text)
+    with theatre(options) as stage:
+        stage.until("generation.serving")
+        Path(options.conf).write_text("nonsense {")
+        stage.until("reload.failed")
+        time.sleep(0.5)  # three more polls at least
+        Path(options.conf).write_text(text + SERVED.replace("example.org", "example.com"))
+        stage.until("reload.finished")
+        assert [event["event"] for event in stage.events].count("reload.failed") == 1
+
+
+def test_warnings_are_logged(options):
+    """What is legal and strange is said at the start and when a reload brings it."""
+    text = SERVED.replace("forward . 192.0.2.1", "cache 30")
+    Path(options.conf).write_text(text)
+    with theatre(options) as stage:
+        assert ":1:1:" in str(stage.until("config.warned")["warning"])
+        stage.until("generation.serving")
+        Path(options.conf).write_text(text + text.replace("example.org", "example.com"))
+        stage.signal(signal.SIGUSR1)
+        assert ":5:1:" in str(stage.until("config.warned", 3)["warning"])
+
+
+def test_orphans_are_buried(options):
+    """As PID 1 the supervisor is given the children of processes that ended; it buries them and says nothing."""
+    with theatre(options, is_init=True) as stage:
+        stage.until("generation.serving")
+        orphan = stage.ask("orphan", seat=0)["orphan"]
+        until_gone(orphan)
+        deadline = time.monotonic() + PATIENCE_S
+        while Path(f"/proc/{orphan}").exists():
+            assert time.monotonic() < deadline, "a zombie is left"
+            time.sleep(0.01)
+        assert not [event for event in stage.events if event["event"] == "child.exited"]
+
+
 def test_removed_listener_is_closed_after_a_reload(options):
     """An address that the new Plan does not have is given back; no child holds it open."""
     other = free_port()
@@ -273,8 +316,9 @@ def test_busy_dns_port_stops_the_start(options):
     assert "ss -lunpt" in error
 
 
-def test_busy_http_port_costs_no_dns(options):
+def test_busy_http_port_costs_no_dns(options, monkeypatch):
     """A metrics port that is busy is a warning; DNS is served, and the page comes when the port is free."""
+    monkeypatch.setattr(loop, "HTTP_RETRY_S", 0.2)
     port = free_port()
     Path(options.conf).write_text(SERVED.replace("forward", f"prometheus 127.0.0.1:{port}\n forward"))
     holder = socket.create_server(("127.0.0.1", port))
