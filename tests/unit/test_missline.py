@@ -305,6 +305,36 @@ async def test_an_upstream_that_does_not_read(asker: Asker, upstream: Upstream) 
     assert [request.wire for request in got] == [*wires, b"last"]
 
 
+async def test_killed_while_it_does_not_read(asker: Asker, upstream: Upstream) -> None:
+    """The next life gets every request whole and once, whatever had been cut or queued."""
+    asker.ask("first")
+    await upstream.start()
+    await upstream.requests(1)
+    wires = [bytes([i]) * 60_000 for i in range(50)]
+    for wire in wires:
+        asker.ask("more", wire)
+    await asyncio.sleep(0)
+    asker.ask("last", b"last")
+    upstream.kill()
+    await upstream.start()
+    got = await upstream.requests(52)
+    assert [request.wire for request in got] == [QUERY, *wires, b"last"]
+
+
+async def test_answered_requests_hold_nothing(
+    asker: Asker, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is on what waits, not on what ever did."""
+    monkeypatch.setattr(missline, "MAX_WAITING_OCTETS", 2 * len(QUERY))
+    asker.ask("0")
+    await upstream.start()
+    for turn in range(1, 5):
+        (request,) = await upstream.requests(1)
+        await upstream.answer((request.id, b"!"))
+        assert (await asker.until(turn))[-1] == (str(turn - 1), b"!")
+        asker.ask(str(turn))
+
+
 async def test_close_gives_up(asker: Asker, upstream: Upstream) -> None:
     """A closed line answers what waits, and all that comes after, with nothing."""
     asker.ask("a")

@@ -25,7 +25,9 @@ class Bench:
         self.clock = Clock()
         self.answering = FakeAnswering()
         self.line = FakeLine()
-        self.counters = SimpleNamespace(tcp_connections=0, tcp_open=0, tcp_evicted=0)
+        self.counters = SimpleNamespace(
+            tcp_connections=0, tcp_open=5, tcp_evicted=0
+        )  # as a killed predecessor left them
         self.clients: list[Client] = []
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.listening.setblocking(False)
@@ -236,24 +238,45 @@ async def test_misses_in_flight(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     client.send(framed(b"m1", b"m2", b"m3", b"m4", b"h5") + b"\0")
     await bench.settle()
     assert [asked.wire for asked in bench.line.asked] == [b"m1", b"m2", b"m3"]
+    held = bench.server.held_octets
+    client.send(b"\2h6" + bytes(50_000))
+    await bench.settle()
+    assert bench.server.held_octets == held
     bench.line.answer(b"m2", b"M2")
     await bench.settle()
     assert [asked.wire for asked in bench.line.asked] == [b"m1", b"m3", b"m4"]
     bench.line.answer(b"m1", b"M1")
-    assert await client.receive(3) == [b"M2", b"M1", b"H5"]
-    client.send(b"\2h6")
-    assert await client.receive() == [b"H6"]
+    assert await client.receive(4) == [b"M2", b"M1", b"H5", b"H6"]
+
+
+async def test_waiting_is_not_the_clients_fault(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is read no time runs for the rest of a frame; from then on the client has 3 s for it."""
+    monkeypatch.setattr(connection_module, "IN_FLIGHT_MAX", 1)
+    client = await bench.connect()
+    client.send(framed(b"m1", b"m2") + b"\0")
+    await bench.until(lambda: bench.line.asked)
+    await bench.tick_after(60)
+    bench.line.answer(b"m1", b"M1")
+    assert await client.receive() == [b"M1"]
+    bench.line.answer(b"m2", b"M2")
+    assert await client.receive() == [b"M2"]
+    await bench.tick_after(2.9)
+    assert bench.server.open == 1
+    await bench.tick_after(0.1)
+    assert bench.server.open == 0
 
 
 async def test_the_longest_idle_connection_makes_room(bench: Bench) -> None:
     """Of those with nothing in hand the one that was not used for the longest goes."""
     bench.limit(connections=3)
-    busy, old, young = [await bench.connect() for _ in range(3)]
+    busy = await bench.connect()
     busy.send(framed(b"m1"))
     await bench.until(lambda: bench.line.asked)
-    bench.clock.pass_s(1)
-    young.send(framed(b"h1"))
-    assert await young.receive() == [b"H1"]
+    young, old = [await bench.connect() for _ in range(2)]
+    for client in (old, young):
+        bench.clock.pass_s(1)
+        client.send(framed(b"h1"))
+        assert await client.receive() == [b"H1"]
     await bench.connect()
     assert await old.is_closed()
     bench.line.answer(b"m1", b"M1")
@@ -288,6 +311,33 @@ async def test_a_client_that_does_not_read(bench: Bench) -> None:
     client.reader._transport.resume_reading()  # type: ignore[attr-defined]
     replies = await client.receive(count)
     assert [reply.rstrip(b".") for reply in replies] == [b"H%d" % i for i in range(count)]
+    await bench.tick_after(9)
+    assert bench.server.open == 1
+
+
+async def test_misses_of_a_client_that_does_not_read(bench: Bench) -> None:
+    """Replies that come meanwhile follow, whole, in the order they came."""
+    client = await bench.connect(receive_octets=4096)
+    client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    client.send(framed(b"m1", b"m2", *[b"b"] * 100))
+    await bench.until(lambda: bench.server.held_octets > 0)
+    held = bench.server.held_octets
+    client.send(framed(b"h"))
+    for name in (b"2", b"1"):
+        bench.line.answer(b"m" + name, b"M" + name)
+        await bench.settle()
+    assert bench.server.held_octets == held + 8
+    client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+    replies = [reply.rstrip(b".") for reply in await client.receive(103)]
+    assert sorted(replies) == [*[b"H"] * 101, b"M1", b"M2"]
+    assert replies.index(b"M2") < replies.index(b"M1")
+
+
+async def test_small_replies_are_not_held_back(bench: Bench) -> None:
+    """Nagle's algorithm is off: a second reply does not wait for the client's acknowledgement of the first."""
+    await bench.connect()
+    (connection,) = bench.server._connections
+    assert connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_octets_held_for_all(bench: Bench) -> None:
@@ -446,6 +496,16 @@ async def test_drain_takes_5_s_at_most(bench: Bench) -> None:
     assert not done
     bench.clock.pass_s(0.1)
     await bench.until(lambda: done)
+    assert await client.is_closed()
+
+
+async def test_the_last_look(bench: Bench) -> None:
+    """A query that has arrived, but was not read yet, is answered before its connection closes."""
+    client = await bench.connect()
+    (connection,) = bench.server._connections
+    client.send(framed(b"h1"))
+    connection.finish()
+    assert await client.receive() == [b"H1"]
     assert await client.is_closed()
 
 
