@@ -1,8 +1,10 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shardns.core import ffi, lib
 from shardns.metrics import Reader
-from shardns.metrics.counters import RCODES, TYPES, WRITERS
+from shardns.metrics.counters import RCODES, ROW_WORDS, TYPES, WRITERS
 from tests.unit.metrics.segments import count, world
 
 
@@ -20,6 +22,28 @@ def test_rows_are_summed_over_every_process():
     assert rows[2]["duration_ns"] == 87
     assert rows[2].requests() == [("udp", "1", "A", 4), ("tcp", "1", "A", 5)]
     assert rows[1].requests() == []
+
+
+ADDENDS = st.lists(
+    st.tuples(st.integers(0, 8), st.integers(0, 3), st.integers(0, ROW_WORDS - 1), st.integers(0, 2**60)), max_size=40
+)
+
+
+@settings(deadline=None)
+@given(ADDENDS)
+def test_sums_are_those_of_plain_addition(addends):
+    """Adding whole segments as numbers gives, word by word, what adding the words gives."""
+    wanted: dict[tuple[int, int], int] = {}
+    with world() as w:
+        for place, index, word, value in addends:
+            row = w.upstream.at.rows[index] if place == 8 else w.row(place // 2, place % 2, index)
+            words = ffi.cast("uint64_t *", ffi.addressof(row))
+            words[word] += value // 16
+            wanted[index, word] = wanted.get((index, word), 0) + value // 16
+        rows = Reader(w.sources.memory, 4).rows()
+    for (index, word), value in wanted.items():
+        assert rows[index]._words[rows[index]._at + word] == value
+    assert sum(rows[0]._words) == sum(wanted.values())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shardns.querylog import COMBINED, COMMON, compile_format
 from shardns.querylog.template import split
@@ -119,6 +121,16 @@ def test_duration(duration_ns, wanted):
 def test_split(template, wanted):
     """A label ends at a brace and begins at the last one before it; all else is text (replacer.go parseFormat)."""
     assert split(template) == wanted
+
+
+PIECES = st.sampled_from(["{type}", "{>id}", "{local}", "{/a}", "{", "}", "{{", "x", "%", "%s", " ", "{>", "{nosuch}"])
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_split_loses_nothing(template):
+    """The pieces of a format are the format, and any format makes a line."""
+    assert "".join(split(template)) == template
+    assert isinstance(line(template), str)
 
 
 def test_percent_signs_are_text():

@@ -4,6 +4,8 @@ import socket
 from http import HTTPStatus
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from shardns.upstream.http import BadRequest, HttpServer, Request, Response, encode, parse_head, plain
 
@@ -52,6 +54,35 @@ def test_bad_heads(head, status):
     with pytest.raises(BadRequest) as caught:
         parse_head(head)
     assert caught.value.status == status
+
+
+WORDS = st.sampled_from(
+    [
+        b"GET",
+        b"/",
+        b" ",
+        b"HTTP/1.1",
+        b"HTTP/1.0",
+        b"\r\n",
+        b"Host:",
+        b"x",
+        b":",
+        b"://",
+        b"?",
+        b"\xff",
+        b"\0",
+        b"Connection: ",
+    ]
+)
+
+
+@given(st.one_of(st.binary(max_size=200), st.lists(WORDS, max_size=30).map(b"".join)))
+@example(b"GET :// HTTP/1.1\r\nHost:")
+def test_any_bytes_are_a_request_or_a_bad_one(head):
+    """Whatever a peer sends is understood or is a BadRequest, never another error."""
+    with contextlib.suppress(BadRequest):
+        request = parse_head(head)
+        assert request.path.startswith("/")
 
 
 def test_encode():
