@@ -82,6 +82,7 @@ class FakeNameserver:
     names          how often each name was asked for, in lower case and wire format
     udp, tcp       queries by transport
     connections    TCP connections ever accepted; open_now those that are open
+    errors         what respond raised; the first is raised again at the end
     """
 
     host: str
@@ -94,6 +95,7 @@ class FakeNameserver:
     tcp: int = 0
     connections: int = 0
     open_now: set[_Stream] = field(default_factory=set)
+    errors: list[BaseException] = field(default_factory=list)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
     @property
@@ -121,7 +123,11 @@ class FakeNameserver:
             self.udp += 1
         if len(query) > 12:
             self.names[query[12 : _name_end(query)].lower()] += 1
-        answer = self.respond(query)
+        try:
+            answer = self.respond(query)
+        except Exception as error:
+            self.errors.append(error)
+            raise
         if answer is None:
             return
         if self.delay_s:
@@ -202,6 +208,8 @@ def nameserver(host: str = "127.0.0.1", port: int = 0, **ways: object) -> Iterat
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(5)
+        if server.errors:
+            raise server.errors[0]
 
 
 def _bound(host: str, port: int) -> tuple[socket.socket, socket.socket]:

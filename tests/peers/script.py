@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
@@ -76,7 +77,7 @@ def answer(query: dns.message.Message, say: Say) -> bytes:
     response.additional = rrsets(say.additional)
     if say.question:
         name, rtype = say.question.split()
-        response.question = [dns.rrset.from_text(name, 0, "IN", rtype)]
+        response.question = [dns.rrset.from_text(dns.name.from_text(name), 0, "IN", rtype)]
     return response.to_wire(max_size=65535)
 
 
@@ -85,7 +86,7 @@ def rrsets(text: str) -> list[dns.rrset.RRset]:
     found: list[dns.rrset.RRset] = []
     for line in filter(str.strip, text.splitlines()):
         owner, ttl, rclass, rtype, data = line.split(maxsplit=4)
-        one = dns.rrset.from_text(owner, int(ttl), rclass, rtype, data)
+        one = dns.rrset.from_text(dns.name.from_text(owner), int(ttl), rclass, rtype, data)
         if found and (found[-1].name, found[-1].rdtype) == (one.name, one.rdtype):
             found[-1].update(one)
         else:
