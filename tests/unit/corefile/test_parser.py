@@ -146,6 +146,8 @@ def test_places_in_imported_files():
         ("a {\n import b c\n}", ["2:11: import takes one snippet, file or pattern"]),
         ('a {\n import ""\n}', ["2:2: import takes one snippet, file or pattern"]),
         ("a {\n import b/*/*.c\n}", ['2:9: a pattern to import may hold one *: got "b/*/*.c"']),
+        ("a {\n import ?x?\n}", ['2:9: a pattern to import may hold one *: got "?x?"']),
+        ("a {\n import ?x\n}", ["2:9: cannot import ?x: No such file or directory"]),
         ("a {\n import [ab]\n}", ['2:9: a pattern to import may hold one *: got "[ab]"']),
         ("a {\n import no\n}", ["2:9: cannot import no: No such file or directory"]),
         ("(s) {\n import s\n}\na {\n import s\n}", ["2:9: import of s leads back to itself"]),
@@ -187,6 +189,9 @@ def test_long_imports(monkeypatch):
 
 def test_deep_braces():
     """Braces may be nested, but not without end."""
+    assert shapes("a {\n" + "x {\n" * 31 + "y\n" + "}\n" * 32)
+    assert blocks("a {\n" + "x {\n" * 32 + "y\n" + "}\n" * 33)
+    assert errors("a {\n" + "x {\n" * 33 + "y\n" + "}\n" * 34)[0].endswith("braces inside each other")
     assert errors("a " + "x {\n" * 5000)[0].endswith("more than 32 braces inside each other")
 
 

@@ -90,6 +90,7 @@ def test_response_and_parse() -> None:
     assert seen.authority[0].data == "ns.example.org."
     assert seen.additional[0].data == "2001:db8::1"
     assert (message.parse(asked).opt_size, message.parse(asked).do) == (4096, False)
+    assert message.parse(message.query(WWW, 1, id=9)).opt_size == 0
 
 
 def test_unreadable() -> None:

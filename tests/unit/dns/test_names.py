@@ -88,6 +88,7 @@ def test_end() -> None:
     """The end is behind the root byte or behind the first pointer."""
     assert names.end(b"\3www\0rest", 0) == 5
     assert names.end(b"\3www\xc0\7rest", 0) == 6
+    assert names.end(b"\3www\xc0\7", 0) == 6
     for broken in (b"\3ww", b"\3www\xc0", b"\x41" + b"a" * 70, (b"\x3f" + b"x" * 63) * 5 + b"\0"):
         with pytest.raises(Malformed):
             names.end(broken, 0)

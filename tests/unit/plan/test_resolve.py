@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shardns import plan
 from shardns.errors import ConfigError, ConfigErrors, Position
@@ -309,6 +311,24 @@ def test_too_many_rows():
     assert set(found) == {"9:1: more than 1024 pairs of listen address and zone"} or found[0].endswith(
         "more than 1024 pairs of listen address and zone"
     )
+
+
+WORDS = """
+{ } success denial servfail prefetch serve_stale verify disable except consolidate class policy random health_check
+domain expire force_tcp lameduck kubernetes what 0 1 30 -1 9999999999 10s 5m 1h -1s 10% . example.org 10.0.0.0/8
+192.0.2.1 ::1 eth0 :53 :9253 /etc/resolv.conf x( {common} {$X} ""
+"""
+LINES = st.sampled_from([*order.BUILT_NAMES, *WORDS.split(), "\n", "\n", "\n"])
+
+
+@given(st.lists(LINES, max_size=40).map(" ".join))
+def test_any_configuration(body):
+    """Any words in a block are a Plan that can be described, or ConfigErrors, nothing else."""
+    try:
+        made = make(f". {{\n{body}\n}}")
+    except ConfigErrors:
+        return
+    assert plan.describe(made)
 
 
 def test_every_plugin_is_reachable():
