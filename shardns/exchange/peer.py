@@ -34,6 +34,7 @@ class Peer(Target):
         """index is its place in the pool; max_links the TCP connections it usually may have."""
         super().__init__(index, upstream, config, stats, dice)
         self.tcp = Connections(self, config, owner=owner, loop=loop, dice=dice, ids=ids, max_links=max_links)
+        self._counted = 0
         self.udp = Datagrams(self, owner=owner, loop=loop, dice=dice, ids=ids)
 
     def submit(self, ask: Ask, now: float, *, avoid: TcpLink | None = None, forced: bool = False) -> bool:
@@ -47,10 +48,14 @@ class Peer(Target):
         due = min(self.tcp.tick(now), self.udp.tick(now))
         return min(due, self.health.next_check)  # last: what was late may have been news to it
 
-    def in_flight(self) -> int:
-        """Sendings that wait for an answer."""
-        return len(self.tcp) + len(self.udp)
+    def count_in_flight(self) -> None:
+        """Bring the stats' in_flight up to date; other pools may add to the same number."""
+        in_flight = len(self.tcp) + len(self.udp)
+        self.stats.in_flight += in_flight - self._counted
+        self._counted = in_flight
 
     def close(self) -> list[Ask]:
         """Close all sockets; the asks that waited here."""
-        return self.tcp.close() + self.udp.close()
+        asks = self.tcp.close() + self.udp.close()
+        self.count_in_flight()
+        return asks

@@ -133,11 +133,6 @@ class Pool:
             self._turn.cancel()
             self._end_turn()
 
-    def count_in_flight(self) -> None:
-        """Bring `in_flight` of every upstream's stats up to date; for the metrics page."""
-        for peer in self._peers:
-            peer.stats.in_flight = peer.in_flight()
-
     async def close(self) -> None:
         """Close all sockets; queries that wait end with CLOSED. Later queries do so too."""
         self._closed = True
@@ -485,6 +480,7 @@ class Pool:
             if now >= peer.health.next_check:
                 self._start_check(peer, now)
             due = min(due, peer.tick(now))
+            peer.count_in_flight()
         if later:
             due = min(due, later[0][0])
         if due != NEVER:

@@ -51,7 +51,8 @@ class UpstreamStats:
     open_connections: int = 0
     """TCP connections up now."""
     in_flight: int = 0
-    """Sendings of queries that wait for an answer now; a hedged query counts once per connection."""
+    """Sendings of queries that waited for an answer at the last tick, at most 0.15 s ago while there are any; a
+    hedged query counts once per connection."""
     hedges: int = 0
     """Queries asked a second time because their connection fell silent."""
     retries: int = 0

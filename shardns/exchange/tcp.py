@@ -20,6 +20,8 @@ from shardns.exchange.tcp_mux import TcpMux
 
 RECEIVE_SIZE = 65536
 """Bytes taken per system call. More costs a fresh mapping per call: the allocator's limit is 128 KiB."""
+_MAX_CHUNKS = 16
+"""Taken in a row while there is more: what has come must be read before the timer looks for what has not."""
 USER_TIMEOUT_MS = 1500
 """Sent data that stays unacknowledged this long ends the connection (RFC 5482)."""
 STUFFED_BYTES = 65536
@@ -176,22 +178,25 @@ class TcpLink:
             self.owner.link_failed(self, code, monotonic())
 
     def _on_readable(self) -> None:
-        try:
-            chunk = self._sock.recv(RECEIVE_SIZE)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._on_end(error.errno or errno.EIO)
-            return
-        if not chunk:
-            self._on_end(0)
-            return
         mux = self.mux
-        found = mux.feed(chunk)
-        self.heard_at = now = monotonic()
-        self.owner.link_answered(self, found, now)
-        if mux.broken:
-            self._on_end(MALFORMED_FRAME)
+        for _ in range(_MAX_CHUNKS):
+            try:
+                chunk = self._sock.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._on_end(error.errno or errno.EIO)
+                return
+            if not chunk:
+                self._on_end(0)
+                return
+            found = mux.feed(chunk)
+            self.heard_at = now = monotonic()
+            self.owner.link_answered(self, found, now)
+            if mux.broken:
+                self._on_end(MALFORMED_FRAME)
+            if len(chunk) < RECEIVE_SIZE or self.closed:
+                return
 
     def _on_writable(self) -> None:
         try:

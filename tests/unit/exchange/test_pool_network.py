@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 
@@ -58,3 +59,24 @@ async def test_uvloop_serves_as_well():
             return runner.run(work())
 
     assert await asyncio.to_thread(run) == (150, 150)
+
+
+@pytest.mark.parametrize("count", [20, 3000])
+async def test_own_stall_is_not_held_against_the_upstream(count):
+    """A process that did not run for 0.3 s reads the answers that came meanwhile before it takes any for late, even
+    where the loop runs timers first, and however many answers there are.
+    """
+
+    async def work(port: int) -> None:
+        async with Client(port, force_tcp=True) as client:
+            await client.ask()
+            futures = [client.ask(f"n{n}.example.org.") for n in range(count)]
+            client.pool.flush()
+            time.sleep(0.3)  # noqa: ASYNC251 - the stall
+            client.pool._tick()
+            await asyncio.gather(*futures)
+            assert client.all_right()
+            assert client.upstream().hedges == 0
+
+    async with nameserver() as server:
+        await asyncio.to_thread(asyncio.run, work(server.port))
