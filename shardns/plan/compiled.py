@@ -42,7 +42,7 @@ def compile_rules(plan: Plan) -> CompiledRules:
         if row.block is None:
             error = lib.shd_rules_add_listener(pointer, row.listener, row.index)
         else:
-            zone = names.fold(names.to_wire(row.zone))
+            zone = names.to_wire(row.zone)
             error = lib.shd_rules_add_zone(pointer, row.listener, zone, len(zone), row.block, row.index)
         if error < 0:
             raise MemoryError("shd_rules_add_zone")

@@ -75,7 +75,9 @@ class Connection:
     __slots__ = (
         "_buffer",
         "_client",
+        "_frame_ended",
         "_is_discarding",
+        "_is_owing",
         "_is_reading",
         "_owner",
         "_peer",
@@ -108,6 +110,8 @@ class Connection:
         self._refused = False  # a frame came that has no answer
         self._is_discarding = False
         self._is_reading = True
+        self._is_owing = True  # as note_owing was told
+        self._frame_ended = False  # since note_owing was told: what it owes is another frame
         self.is_ending = False
         self.is_closed = False
         self.in_flight = 0
@@ -194,10 +198,8 @@ class Connection:
             # Nothing after such a frame can be trusted to be one.
             self._refused = self.is_ending = True
             start = end
-        is_same_frame = bool(self._rest) and not start
         self._keep(bytes(self._buffer[start:end]) if start < end else b"", is_whole=stop == Stop.MORE)
-        if not is_same_frame:
-            self._owner.note_owing(self, now_ns if self._rest and stop == Stop.DONE else 0)
+        self._frame_ended = self._frame_ended or start > 0
 
     def _ask(self, miss: Cdata, start: int, now_ns: int) -> None:
         """Hand one miss to the upstream process."""
@@ -286,6 +288,7 @@ class Connection:
             self._end()
             return
         self._set_reading(self._takes_queries() and not self._peer_ended and not self._refused)
+        self._note_owing()
 
     def _takes_queries(self) -> bool:
         """Whether one more query may be answered or asked."""
@@ -321,11 +324,18 @@ class Connection:
         self._is_reading = wanted
         if wanted:
             self._owner.loop.add_reader(self._socket, self._readable)
-            if self._rest and not self._is_discarding:
-                self._owner.note_owing(self, self._owner.clock_ns())
         else:
             self._owner.loop.remove_reader(self._socket)
+
+    def _note_owing(self) -> None:
+        """Tell the server when the peer began to owe the rest of a frame; while nothing is read it owes nothing."""
+        is_owing = self._is_reading and bool(self._rest)
+        if is_owing and (self._frame_ended or not self._is_owing):
+            self._owner.note_owing(self, self._owner.clock_ns())
+        elif self._is_owing and not is_owing:
             self._owner.note_owing(self, 0)
+        self._is_owing = is_owing
+        self._frame_ended = False
 
     def _keep(self, rest: bytes, *, is_whole: bool) -> None:
         """Keep octets for later."""

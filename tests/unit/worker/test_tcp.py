@@ -258,6 +258,7 @@ async def test_waiting_is_not_the_clients_fault(bench: Bench, monkeypatch: pytes
     await bench.tick_after(60)
     bench.line.answer(b"m1", b"M1")
     assert await client.receive() == [b"M1"]
+    await bench.tick_after(60)
     bench.line.answer(b"m2", b"M2")
     assert await client.receive() == [b"M2"]
     await bench.tick_after(2.9)
