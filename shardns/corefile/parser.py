@@ -259,7 +259,7 @@ class _Parser:
             files = self.read(path)
         except (OSError, UnicodeError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            hint = "a snippet of that name must be defined above" if "/" not in name.text else ""
+            hint = "if it is a snippet, define it above" if "/" not in name.text else ""
             self._fail(ConfigError(name.at, f"cannot import {name.text}: {reason}", hint=hint))
             return
         if not files:
