@@ -45,19 +45,19 @@ struct shd_row {              /* one (listener, zone) pair */
     uint64_t cache_served_stale;       /* coredns_cache_served_stale_total */
 };
 
-struct shd_process_counters { /* once per slot */
+struct shd_process_counters { /* once per slot; what a worker's two threads both count is atomic */
     uint64_t heartbeat_ns;             /* CLOCK_MONOTONIC of the C loop's last turn (worker), or of the event loop's (upstream) */
     uint64_t heartbeat_loop_ns;        /* the Python event loop's last turn */
     uint64_t packets_received;         /* UDP datagrams read */
-    uint64_t packets_malformed;        /* answered FORMERR, NOTIMP or BADVERS */
-    uint64_t packets_dropped;          /* silence: not a query */
+    SHD_ATOMIC(uint64_t) packets_malformed;    /* answered FORMERR, NOTIMP or BADVERS */
+    SHD_ATOMIC(uint64_t) packets_dropped;      /* silence: not a query */
     uint64_t replies_sent;             /* UDP datagrams sent */
     uint64_t replies_failed;           /* sendmmsg refused one (EAGAIN, EPERM, ...) */
     uint64_t batches;                  /* recvmmsg calls that gave at least one */
     uint64_t asks_put;
     uint64_t asks_full;                /* answered SERVFAIL because the ring was full */
-    uint64_t torn_reads;
-    uint64_t log_dropped;              /* log records that found their ring full */
+    SHD_ATOMIC(uint64_t) torn_reads;
+    SHD_ATOMIC(uint64_t) log_dropped;  /* log records that found their ring full */
     uint64_t tcp_connections;          /* accepted so far */
     uint64_t tcp_open;                 /* gauge */
     uint64_t tcp_evicted;              /* closed to make room */
