@@ -102,9 +102,9 @@ class Connections:
         """Why submit said no."""
         return self._health.dial_error or dial_text("tcp", self._target.label, errno.ETIMEDOUT)
 
-    def has_other(self, avoid: object) -> bool:
-        """Whether a connection besides avoid is up and seems well."""
-        return any(link is not avoid and _is_well(link) for link in self._links)
+    def has_other(self, avoid: object, since: float) -> bool:
+        """Whether a connection besides avoid is well and was heard of since then."""
+        return any(link is not avoid and _is_well(link) and link.heard_at >= since for link in self._links)
 
     def flush(self, link: TcpLink, now: float) -> None:
         """Write what the turn put on this connection; the next turn takes another one."""
@@ -240,7 +240,7 @@ class Connections:
             # A check now would be this very dial again: take it for the first failed one.
             self._stats.healthcheck_failures += 1
             health.check_failed(now)
-        if self._dials or (self._habits.serial(now) and self.has_other(None)):
+        if self._dials or (self._habits.serial(now) and any(map(_is_well, self._links))):
             return
         for ask in self._take_queue():
             self._owner.lost(self._target, ask, health.dial_error, now, unreachable=True)
@@ -364,11 +364,11 @@ class Connections:
         """First time-outs, silence, idleness and age of a connection."""
         mux = link.mux
         oldest = mux.oldest()
-        hedge_s = self._target.rtt.hedge_s
-        if oldest is not None and oldest + hedge_s <= now:
+        patient_to = now - self._target.rtt.hedge_s
+        if oldest is not None and oldest <= patient_to:
             if oldest < link.heard_at < now - STUCK_S and mux.heard:
                 self._habits.stuck(now)
-            first, *others = mux.overdue(now - hedge_s)
+            first, *others = mux.overdue(patient_to)
             # An upstream that serves a connection in turn is stuck at the first: it must not block the others again.
             for ask in (*others, first):
                 self._owner.late(self._target, link, ask, now)
@@ -387,7 +387,10 @@ class Connections:
 
     def _link_due(self, link: TcpLink, oldest: float | None, now: float) -> float:
         """When to look at a connection again."""
-        due = link.used + self._expire_s if oldest is None else oldest + self._target.rtt.hedge_s
+        if oldest is not None:
+            due = oldest + self._target.rtt.hedge_s
+        else:
+            due = (now if len(link.mux) else link.used) + self._expire_s
         if link.mux.late:
             due = min(due, (link.mux.oldest_late() or now) + ASK_LIMIT_S)
         if link.suspect_since:
@@ -398,7 +401,7 @@ class Connections:
 
     def _renew(self, link: TcpLink, now: float) -> None:
         """An old connection: dial its successor while it serves on, or let it go when it is not needed."""
-        if now - link.used > BUSY_S or (len(self._links) >= self._max_links and self.has_other(link)):
+        if now - link.used > BUSY_S or (len(self._links) >= self._max_links and self.has_other(link, 0.0)):
             self._retire(link)
         else:
             self._dial(now)

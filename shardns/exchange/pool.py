@@ -240,7 +240,7 @@ class Pool:
             return False
         avoid = place if isinstance(place, TcpLink) else None
         before = (trouble.failed, trouble.failure, trouble.detail, trouble.label)
-        stay = not other and avoid is not None and ask.by_tcp and peer.tcp.has_other(avoid)
+        stay = not other and avoid is not None and ask.by_tcp and peer.tcp.has_other(avoid, ask.sent)
         if not (
             (stay and self._submit(peer, ask, now, avoid))
             or (len(self._peers) > 1 and self._route(ask, now, peer))

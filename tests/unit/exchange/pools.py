@@ -16,9 +16,11 @@ from tests.fakes.nameserver import ADDRESS, question_of
 class Client:
     """Asks a pool and gathers the outcomes; checks that each query has exactly one."""
 
-    def __init__(self, *ports: int, address: str = ADDRESS, **settings: object) -> None:
+    def __init__(
+        self, *ports: int, address: str = ADDRESS, config: PoolConfig | None = None, **settings: object
+    ) -> None:
         upstreams = tuple(Upstream.at(address, port) for port in ports)
-        self.config = PoolConfig(upstreams, **settings)  # type: ignore[arg-type]
+        self.config = config or PoolConfig(upstreams, **settings)  # type: ignore[arg-type]
         self.stats = PoolStats()
         self.pool = Pool(self.config, self.stats, loop=asyncio.get_running_loop())
         self.outcomes: list[tuple[bytes, Outcome, float]] = []

@@ -3,11 +3,13 @@ import time
 
 import pytest
 
+from shardns.exchange import PoolConfig, Upstream
 from tests.fakes.nameserver import Nameserver, nameserver
 from tests.peers import netns
 from tests.unit.exchange.pools import Client, paced, timed
 
 SERVER = "192.0.2.2"
+OTHER = "192.0.2.3"
 
 
 @pytest.mark.netns
@@ -38,6 +40,39 @@ async def test_packets_of_open_connections_are_dropped(new_namespace):
             assert len(server.connections) <= len(dead) + 3
     await server.stop()
     await asyncio.sleep(0)
+
+
+@pytest.mark.netns
+@pytest.mark.slow
+@timed
+@pytest.mark.parametrize("force_tcp", [True, False])
+async def test_one_of_two_upstreams_goes_dark(new_namespace, force_tcp):
+    """An upstream whose host dies, so that packets and SYNs are dropped: its queries are answered by the other one,
+    the first ones within 0.3 s by TCP and 1 s by UDP, and soon it is not asked any more.
+    """
+    client_side, server_side = new_namespace("client"), new_namespace("server")
+    netns.join(client_side, "192.0.2.1/24", server_side, f"{SERVER}/24")
+    server_side.add_address(OTHER, server_side.links[0])
+    with netns.entered(server_side):
+        one, two = Nameserver(address=SERVER), Nameserver(address=OTHER)
+        await one.start()
+        two.port = one.port
+        await two.start()
+    with netns.entered(client_side):
+        config = PoolConfig((Upstream.at(SERVER, one.port), Upstream.at(OTHER, one.port)), force_tcp=force_tcp)
+        async with Client(one.port, config=config) as client:
+            await paced(client, 200, 0.3)
+            assert client.all_right()
+            server_side.run("iptables", "-I", "INPUT", "-d", SERVER, "-j", "DROP")
+            client.outcomes.clear()
+            await paced(client, 100, 5)
+            assert client.all_right()
+            assert client.durations()[-1] < (0.3 if force_tcp else 1.0)
+            client.outcomes.clear()
+            await paced(client, 200, 0.5)
+            assert client.durations()[-1] < 0.1
+    await one.stop()
+    await two.stop()
 
 
 @timed
