@@ -79,7 +79,8 @@ $(CORE_SO): $(CORE_C) $(CORE_H) $(wildcard shardns/core/*.py) setup.py | $(VENV)
 WARN := -std=c11 -Wall -Wextra -Werror
 COMMON := $(WARN) -O1 -g -fno-omit-frame-pointer -Ishardns/core -Itests/core
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
-TSAN := -fsanitize=thread
+# It knows no fences, and says so; ours order atomic words only, in which it sees no race.
+TSAN := -fsanitize=thread -Wno-tsan
 
 C_TESTS := $(patsubst tests/core/%.c,build/asan/%,$(wildcard tests/core/test_*.c)) \
            $(patsubst tests/core/%.c,build/tsan/%,$(wildcard tests/core/test_*_threads.c))
