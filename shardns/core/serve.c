@@ -208,6 +208,7 @@ static int loop_run(struct loop *loop, int poller)
 {
     struct shd_serve *serve = loop->serve;
     struct epoll_event events[16];
+    serve->answerer.process->heartbeat_ns = clock_ns(CLOCK_MONOTONIC);
     for (;;) {
         int ready = epoll_wait(poller, events, 16, WAIT_MS);
         if (ready < 0 && errno != EINTR)

@@ -111,12 +111,15 @@ class Flights:
         self._one = ffi.new("struct shd_taken *")
         self._out = ffi.new("uint8_t[65535]")
         self._flush_due = False
+        self._abandoned = False
         self.counts = FlightCounts()
 
     # ---- asks
 
     def take(self) -> bool:
         """Take what waits in the rings; True if there may be more."""
+        if self._abandoned:
+            return False
         count = lib.shd_take(self._finish, monotonic_ns(), self._taken, TAKE, self._more)
         flights = self._flights
         for waiter, block, _row, qtype, _class, query_len, kind, _len, over_tcp, _opt, key, query in TAKEN.iter_unpack(
@@ -137,6 +140,8 @@ class Flights:
 
     def take_wire(self, client: WireClient, request: Request) -> None:
         """Take one query of a TCP client."""
+        if self._abandoned:
+            return
         wire, peer, now_ns = request.wire, request.peer, monotonic_ns()
         length = lib.shd_take_wire(
             self._finish, wire, len(wire), request.listener, request.family, request.kind, peer, len(peer),
@@ -160,6 +165,10 @@ class Flights:
         if qtype == HINFO:
             self._seen_hinfo(flight)
 
+    def abandon(self) -> None:
+        """Take and answer nothing more: what is open stays in its ring, or with its worker, for our successor."""
+        self._abandoned = True
+
     def waiting(self) -> bool:
         """Whether a ring holds something not taken; to be asked after `sleeping` was set."""
         return bool(lib.shd_take_waiting(self._finish))
@@ -178,6 +187,8 @@ class Flights:
 
     def _landed(self, flight: Flight, outcome: Outcome) -> None:
         """The flight is over: store, reply, forget."""
+        if self._abandoned:
+            return
         self._flights.pop(flight.key, None)
         self.counts.open = len(self._flights)
         wire = outcome.wire

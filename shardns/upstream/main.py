@@ -82,6 +82,7 @@ class UpstreamProcess:
     def heard(self, message: Message | None) -> None:
         """A word of the supervisor's after GO; None when it is gone."""
         if message is None or message.word is Word.STOP:
+            self._flights.abandon()
             self._end()
         elif message.word is Word.DRAIN:
             self._services.draining()
