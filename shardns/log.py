@@ -15,9 +15,11 @@ output must not cost an answer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import stat
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final, Literal, Protocol, cast
@@ -32,13 +34,13 @@ FORMATS: Final[tuple[Format, ...]] = ("auto", "text", "json")
 LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error")
 
 _STDOUT = 1
-_WAIT_MS = 200  # for a reader that is slower than us; then the line is lost and counted
+_WAIT_MS = 100  # for a reader that is slower than us; then lines are lost, at once, until it reads again
 _ATOMIC = 4096  # PIPE_BUF: a write to a pipe of at most this many bytes is never mixed with another process's
 _NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _COLOURS: Final[Mapping[str, str]] = {"debug": "2", "info": "32", "warning": "33", "error": "1;31"}
 
 _identity: dict[str, object] = {}
-_state = {"lost": 0, "torn": 0}
+_state = {"lost": 0, "torn": 0, "stuck": 0}
 
 
 class Logger(Protocol):
@@ -78,6 +80,21 @@ def configure(log_format: Format = "auto", level: Level = "info") -> None:
     )
 
 
+def never_block() -> None:
+    """Make standard output one that does not block, for this process and the ones it forks.
+
+    The same pipe or terminal is opened anew, because the flag on the one we were given would hit whoever else has it.
+    Sockets and files cannot be opened so, and stay as they are.
+    """
+    mode = os.fstat(_STDOUT).st_mode
+    if not (stat.S_ISFIFO(mode) or os.isatty(_STDOUT)):
+        return
+    with contextlib.suppress(OSError):
+        fd = os.open(f"/proc/self/fd/{_STDOUT}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        os.dup2(fd, _STDOUT)
+        os.close(fd)
+
+
 def get_logger() -> Logger:
     """The logger for a module; usable before configure, which it follows."""
     return cast("Logger", structlog.get_logger())
@@ -115,18 +132,19 @@ def lost() -> int:
 
 
 def write(data: bytes) -> None:
-    """Write whole lines to standard output; when that cannot be done within 0.2 s, drop what is left of them."""
+    """Write whole lines to standard output; what it does not take, after a short wait the first time, is dropped."""
     rest = memoryview(b"\n" + data if _state["torn"] else data)  # a line cut short is ended first
     whole = len(rest)
     while rest:
         try:
             rest = rest[os.write(_STDOUT, rest) :]
         except BlockingIOError:
-            if not _writable():
+            if _state["stuck"] or not _writable():
                 break
         except OSError:
             break
     _state["lost"] += bool(rest)
+    _state["stuck"] = bool(rest)
     if len(rest) < whole:
         _state["torn"] = bool(rest)
 

@@ -49,8 +49,8 @@ class Pattern:
 
 
 def error_line(rcode: int, name: str, qtype: str, error: str, level: str = "error") -> str:
-    """The line of one failed query; name with its trailing dot."""
-    return f"[{level.upper()}] {_PREFIX}{rcode} {name} {qtype}: {error}"
+    """The line of one failed query; name with its trailing dot, in any case."""
+    return f"[{level.upper()}] {_PREFIX}{rcode} {name.lower()} {qtype}: {error}"
 
 
 def panic_lines(server: str, error: BaseException, *, stacktrace: bool) -> list[str]:

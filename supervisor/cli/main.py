@@ -58,6 +58,7 @@ def serve(given: Given) -> int:
     asked = flags.understand(given, is_local=interfaces.is_local, auto_workers=cpus.auto_workers)
     options = asked.options
     shardns_log.configure(options.log_format, options.log_level)
+    shardns_log.never_block()
     shardns_log.identify(role="supervisor")
     log = shardns_log.get_logger()
     for warning in asked.warnings:

@@ -18,7 +18,7 @@ def clean_logging():
     yield
     log.identify()
     log.configure("json", "info")
-    log._state.update(lost=0, torn=0)
+    log._state.update(lost=0, torn=0, stuck=0)
 
 
 @contextmanager
@@ -201,11 +201,12 @@ def test_a_full_standard_output_costs_lines_not_time(monkeypatch):
     """A reader that takes nothing makes lines be dropped; the line that was cut is ended before the next one."""
     monkeypatch.setattr(log, "_WAIT_MS", 1)
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)
     with stdout_as(writer):
+        log.never_block()
         log.write(b"x" * 100_000 + b"\n")
         assert log.lost() == 1
-        log.line("dropped")
+        monkeypatch.setattr(log, "_WAIT_MS", 30_000)
+        log.line("dropped at once")
         assert log.lost() == 2
         kept = os.read(reader, 1 << 20)
         log.line("whole")
@@ -213,6 +214,31 @@ def test_a_full_standard_output_costs_lines_not_time(monkeypatch):
     assert kept == b"x" * len(kept)
     assert os.read(reader, 100) == b"\nwhole\n"
     os.close(reader)
+
+
+def test_never_block_leaves_the_pipe_of_others_alone():
+    """Others who hold the same pipe go on blocking."""
+    reader, writer = os.pipe()
+    with stdout_as(writer):
+        log.never_block()
+        assert os.get_blocking(1) is False
+        assert os.get_blocking(writer) is True
+        log.line("here")
+    os.close(writer)
+    assert os.read(reader, 100) == b"here\n"
+    os.close(reader)
+
+
+def test_never_block_leaves_files_alone(tmp_path):
+    """A file is written on from where it was."""
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    with stdout_as(fd):
+        log.line("one")
+        log.never_block()
+        log.line("two")
+    os.close(fd)
+    assert path.read_text() == "one\ntwo\n"
 
 
 @pytest.mark.filterwarnings("ignore:This process")

@@ -21,7 +21,7 @@ def test_a_line_per_error():
     """Without patterns every failed query is a line: rcode, name, type, error."""
     wanted = "[ERROR] plugin/errors: 2 www.example.org. A: read udp 127.0.0.1:1->192.0.2.53:53: i/o timeout"
     assert note(ErrorLog(), 0, TIMEOUT) == wanted
-    assert error_line(2, "www.example.org.", "A", TIMEOUT) == wanted
+    assert error_line(2, "WWW.example.ORG.", "A", TIMEOUT) == wanted
 
 
 def test_consolidation():
