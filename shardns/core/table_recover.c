@@ -3,7 +3,7 @@
  * may take away an entry that was whole. What can be found, by where it was killed:
  *
  *   while a cell was written       no way points to it: free
- *   after tag, before ref          the way still points to the entry it was to lose: its tag is put right
+ *   after tag, before ref          the way is empty, or points to another entry than its tag says: its tag is put right
  *   after ref, before the old      no way points to the old cell any more: free
  *   cell was freed
  *   while a page changed class     all ways into it are gone before its head changes, so its head is right for those that are left */
