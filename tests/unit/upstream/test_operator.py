@@ -3,6 +3,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -151,7 +152,13 @@ def test_peer_uid():
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with one, other:
         assert peer_uid(one) == os.getuid()
-    assert 0 in allowed_uids()
+
+
+def test_allowed_uids(monkeypatch):
+    """Root may ask, and the owner of the parent process; root alone when there is no telling."""
+    assert allowed_uids() == {0, Path(f"/proc/{os.getppid()}").stat().st_uid}
+    monkeypatch.setattr(os, "getppid", lambda: 2**22 + 1)
+    assert allowed_uids() == {0}
 
 
 @pytest.mark.parametrize(
