@@ -41,6 +41,8 @@ static uint8_t *place_of(uint32_t where)
     case 1:
     case 2:
         return shard + shape.buckets_at + index % (rig.geometry.bucket_count * 8) * 8;
+    case 3: /* the last cells of all: what runs past them leaves the segment */
+        return shard + shape.shard_size - 8 - index % 32 * 8;
     default: { /* near the cell of one of the entries */
         uint8_t key[SHD_KEY_MAX];
         size_t len = rig_key(BLOCK, index % ENTRIES, key);
