@@ -11,6 +11,7 @@ of memory that is another's, and every socket that is another worker's.
         |<------------- SERVING ---------------|
         |                                      |
         |-------------- HTTP + descriptor ---->|   upstream: a health or metrics port that was busy is ours now
+        |-------------- LAMEDUCK ------------->|   upstream: /ready says no from here on
         |<------------- RELOAD ----------------|   upstream: an operator asked for it
         |<------------- FATAL reason ----------|   the whole program must end with exit code 1 (forwarding loop)
         |                                      |
@@ -43,6 +44,7 @@ class Word(enum.Enum):
     GO = b"go"  # supervisor: start
     DRAIN = b"drain"  # supervisor: take nothing new, finish what is in hand, exit 0
     STOP = b"stop"  # supervisor: exit 0 now; open asks stay in their rings
+    LAMEDUCK = b"lameduck"  # supervisor to upstream: serve on, but /ready says no, because the end is near
     FATAL = b"fatal"  # child: followed by a space and the reason; the supervisor must exit (loop detected)
     RELOAD = b"reload"  # child (operator's control socket): please reload
     HTTP = (

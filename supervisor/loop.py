@@ -222,6 +222,9 @@ class Supervisor:
             self._asked_to_end = True
             if self._plan.lameduck_s > 0:
                 log.info("lameduck.entered", lasts_s=self._plan.lameduck_s)
+                for child in self._machine.serving():
+                    if child.seat == UPSTREAM:
+                        self._children.say(child, Word.LAMEDUCK)
             self._do(self._machine.stop(time.monotonic(), self._plan.lameduck_s))
 
     def _said(self, child: Child, message: Message) -> None:

@@ -84,6 +84,8 @@ class UpstreamProcess:
         if message is None or message.word is Word.STOP:
             self._flights.abandon()
             self._end()
+        elif message.word is Word.LAMEDUCK:
+            self._services.draining()
         elif message.word is Word.DRAIN:
             self._services.draining()
             self._background(self._drain())

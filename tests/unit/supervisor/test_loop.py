@@ -45,7 +45,7 @@ def is_alive(pid: object) -> bool:
     assert isinstance(pid, int)
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it went before, or while we read
         return False
 
 
