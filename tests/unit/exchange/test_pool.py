@@ -99,6 +99,17 @@ async def test_tcp_silent_connection():
 
 
 @pytest.mark.slow
+async def test_tcp_connection_that_stays_silent_is_closed():
+    """A connection that owes answers for 2 s is closed, though the network says nothing against it."""
+    server = Nameserver(silent_first=1)
+    async with nameserver(server), Client(server.port, force_tcp=True) as client:
+        await paced(client, 20, 2.6)
+        assert client.all_right()
+        await until(server.connections[0].writer.transport.is_closing)
+        assert client.upstream().open_connections == server.open
+
+
+@pytest.mark.slow
 async def test_tcp_slow_name_alone_is_not_asked_again_while_others_are_answered():
     """A slow name on a connection that answers others costs no second query before RETRY_AT_S."""
     server = Nameserver(delay_s=lambda query: 0.5 if name_of(query).startswith("slow") else 0.0)
