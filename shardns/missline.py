@@ -277,7 +277,7 @@ class MissLine:
             return
         self._socket = line
         self._reader = AnswerReader()
-        self._loop.add_reader(line, self._readable)
+        self._loop.add_reader(line.fileno(), self._readable)
         self._send_waiting()
 
     def _send_waiting(self) -> None:
@@ -293,8 +293,8 @@ class MissLine:
         """Forget the connection and what was on its way; what waits is kept."""
         if self._socket is None:
             return
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
         self._socket = None
         self._queue.clear()
@@ -347,7 +347,7 @@ class MissLine:
         sent = self._send(octets)
         if 0 <= sent < len(octets):
             self._unsent += memoryview(octets)[sent:]
-            self._loop.add_writer(self._socket, self._writable)
+            self._loop.add_writer(self._socket.fileno(), self._writable)
 
     def _writable(self) -> None:
         """Send more of what was left."""
@@ -360,7 +360,7 @@ class MissLine:
             return
         del self._unsent[:sent]
         if not self._unsent:
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._socket.fileno())
 
     def _send(self, octets: bytes | bytearray) -> int:
         """Octets taken by the socket; -1 when the line broke."""

@@ -6,13 +6,13 @@ next.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Final
 
 from shardns.core import ffi, lib
-from shardns.worker.frames import FRAME_MAX, READ_MAX, Address, Cdata, sockaddr
+from shardns.worker.frames import FRAME_MAX, READ_MAX, Cdata
 
+_IPV4_LEN: Final = 16  # octets of struct sockaddr_in
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96 (RFC 4291 s.2.5.5.2)
 
 
@@ -32,10 +32,9 @@ class CoreAnswering:
         self._wake_log = wake_log
         self._clock_realtime_ns = clock_realtime_ns
 
-    def client(self, listener: int, address: Address, family: int) -> Cdata:
-        """A struct shd_client for the peer's address as Python's sockets give it."""
-        peer = sockaddr(address, family)
-        is_ipv4 = family == socket.AF_INET or peer[8:20] == _MAPPED
+    def client(self, listener: int, peer: bytes) -> Cdata:
+        """A struct shd_client."""
+        is_ipv4 = len(peer) == _IPV4_LEN or peer[8:20] == _MAPPED
         return ffi.new(
             "struct shd_client *",
             {

@@ -75,6 +75,7 @@ class Connection:
     __slots__ = (
         "_buffer",
         "_client",
+        "_fd",
         "_frame_ended",
         "_is_discarding",
         "_is_owing",
@@ -99,6 +100,8 @@ class Connection:
         """Read accepted, which does not block. client and peer say who is there, to the core and to the miss line."""
         self._owner = owner
         self._socket = accepted
+        # The loop gets the number: for a socket object that it does not know it makes a repr, with two system calls.
+        self._fd = accepted.fileno()
         self._client = client
         self._peer = peer
         self._buffer = memoryview(owner.answering.buffer)
@@ -118,7 +121,7 @@ class Connection:
         self.held = 0  # octets kept in rest and unsent
         self.used_ns = now_ns
         owner.note_owing(self, now_ns)
-        owner.loop.add_reader(accepted, self._readable)
+        owner.loop.add_reader(self._fd, self._readable)
 
     @property
     def is_idle(self) -> bool:
@@ -131,9 +134,9 @@ class Connection:
             return
         self.is_closed = True
         if self._is_reading:
-            self._owner.loop.remove_reader(self._socket)
+            self._owner.loop.remove_reader(self._fd)
         if self._unsent:
-            self._owner.loop.remove_writer(self._socket)
+            self._owner.loop.remove_writer(self._fd)
         self._socket.close()
         self._rest = b""
         self._unsent.clear()
@@ -253,7 +256,7 @@ class Connection:
             return
         if sent < len(octets):
             self._unsent += memoryview(octets)[sent:]
-            self._owner.loop.add_writer(self._socket, self._writable)
+            self._owner.loop.add_writer(self._fd, self._writable)
             self._owner.note_blocked(self, self._owner.clock_ns())
             self._note_held()
 
@@ -269,7 +272,7 @@ class Connection:
         del self._unsent[:sent]
         self._note_held()
         if not self._unsent and not self.is_closed:
-            self._owner.loop.remove_writer(self._socket)
+            self._owner.loop.remove_writer(self._fd)
             self._owner.note_blocked(self, 0)
             self._owner.note_used(self, self._owner.clock_ns())
             self._settle()
@@ -323,9 +326,9 @@ class Connection:
             return
         self._is_reading = wanted
         if wanted:
-            self._owner.loop.add_reader(self._socket, self._readable)
+            self._owner.loop.add_reader(self._fd, self._readable)
         else:
-            self._owner.loop.remove_reader(self._socket)
+            self._owner.loop.remove_reader(self._fd)
 
     def _note_owing(self) -> None:
         """Tell the server when the peer began to owe the rest of a frame; while nothing is read it owes nothing."""

@@ -13,6 +13,9 @@ from typing import Any, Final, Protocol
 FRAME_MAX: Final = 65537  # octets of a frame: prefix and message (RFC 1035 s.4.2.2)
 READ_MAX: Final = 65536  # octets asked for per read
 
+_IPV4: Final = struct.Struct("=H2s4s8x")
+_IPV6: Final = struct.Struct("=H2s4s16sI")
+
 # cffi's objects have no types.
 Cdata = Any
 # What Python's sockets call an address depends on the family.
@@ -33,8 +36,8 @@ class Answering(Protocol):
     buffer: bytearray  # what was read; FRAME_MAX + READ_MAX octets
     out: memoryview  # the replies of the last call of answer or fail
 
-    def client(self, listener: int, address: Address, family: int) -> Cdata:
-        """The far end of a connection, as answer wants it."""
+    def client(self, listener: int, peer: bytes) -> Cdata:
+        """The far end of a connection, as answer wants it. peer: see sockaddr."""
 
     def answer(self, client: Cdata, start: int, end: int, now_ns: int, miss_room: int) -> Cdata:
         """Answer the whole frames in buffer[start:end]: a struct shd_frames, offsets relative to start."""
@@ -46,11 +49,11 @@ class Answering(Protocol):
         """The length of the SERVFAIL frame for packet, which is put into out and counted; 0 for none."""
 
 
-def sockaddr(address: Address, family: int) -> bytes:
+def sockaddr(address: Address) -> bytes:
     """The struct sockaddr_in or sockaddr_in6 of an address as Python's sockets give it."""
-    if family == socket.AF_INET:
+    if len(address) == 2:
         host, port = address
-        return struct.pack("=H", family) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8)
+        return _IPV4.pack(socket.AF_INET, port.to_bytes(2, "big"), socket.inet_aton(host))
     host, port, flow, scope = address
-    packed = socket.inet_pton(family, host.partition("%")[0])
-    return struct.pack("=H", family) + struct.pack("!HI", port, flow) + packed + struct.pack("=I", scope)
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    return _IPV6.pack(socket.AF_INET6, port.to_bytes(2, "big"), flow.to_bytes(4, "big"), packed, scope)

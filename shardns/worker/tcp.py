@@ -105,7 +105,7 @@ class TcpServer:
             # Accepted sockets inherit it: small replies must not wait for the client's acknowledgement.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._listening[listener] = listening
-            self.loop.add_reader(listening, self._accept, listener, listening)
+            self.loop.add_reader(listening.fileno(), self._accept, listener, listening)
 
     def drain(self, done: Callable[[], None]) -> None:
         """Accept nothing more; close each connection once it is quiet; then (or after drain_s) call done.
@@ -168,7 +168,7 @@ class TcpServer:
     def _stop_accepting(self) -> None:
         """Leave what waits in the accept queues to whoever shares the sockets."""
         for listening in self._listening.values():
-            self.loop.remove_reader(listening)
+            self.loop.remove_reader(listening.fileno())
         self._listening.clear()
 
     # ---- accepting
@@ -192,9 +192,8 @@ class TcpServer:
     def _open(self, listener: int, accepted: socket.socket, address: Address) -> None:
         """A new client."""
         accepted.setblocking(False)
-        family = accepted.family
-        client = self.answering.client(listener, address, family)
-        connection = Connection(self, accepted, client, sockaddr(address, family), self.clock_ns())
+        peer = sockaddr(address)
+        connection = Connection(self, accepted, self.answering.client(listener, peer), peer, self.clock_ns())
         self._connections[connection] = None
         self._counters.tcp_connections += 1
         self._counters.tcp_open = len(self._connections)
@@ -210,13 +209,13 @@ class TcpServer:
         _log.warning("tcp.failed", reason=error.strerror, connections=len(self._connections))
         if self._connections:
             self._evict()
-        self.loop.remove_reader(listening)
+        self.loop.remove_reader(listening.fileno())
         self.loop.call_later(_PAUSE_S, self._accept_again, listener, listening)
 
     def _accept_again(self, listener: int, listening: socket.socket) -> None:
         """After a pause."""
         if self._listening.get(listener) is listening:
-            self.loop.add_reader(listening, self._accept, listener, listening)
+            self.loop.add_reader(listening.fileno(), self._accept, listener, listening)
 
     # ---- what connections tell (connection.Owner)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
 
-from shardns.worker.frames import FRAME_MAX, READ_MAX, Stop, sockaddr
+from shardns.worker.frames import FRAME_MAX, READ_MAX, Stop
 
 SECOND = 1_000_000_000
 FRAMES = 64
@@ -55,10 +53,9 @@ class FakeAnswering:
         self.failed: list[bytes] = []
         self._replies = 0
 
-    def client(self, listener: int, address: tuple[Any, ...], family: int) -> SimpleNamespace:
+    def client(self, listener: int, peer: bytes) -> SimpleNamespace:
         """The far end."""
-        peer = sockaddr(address, family)
-        return SimpleNamespace(listener=listener, family=int(family == socket.AF_INET6), peer=peer)
+        return SimpleNamespace(listener=listener, family=int(len(peer) > 16), peer=peer)
 
     def answer(self, client: SimpleNamespace, start: int, end: int, now_ns: int, miss_room: int) -> SimpleNamespace:
         """See shd_answer_frames."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shardns.core import ffi, lib
 from shardns.worker.answering import CoreAnswering
-from shardns.worker.frames import Cdata, Stop
+from shardns.worker.frames import Cdata, Stop, sockaddr
 from tests.unit.core.world import ZONE, World
 from tests.unit.worker import entries
 from tests.unit.worker.fakes import framed
@@ -37,7 +37,7 @@ class Bench:
         answerer.log = self.ring
         self.woken = 0
         self.answering = CoreAnswering(answerer, wake_log=self._wake, clock_realtime_ns=lambda: REALTIME_NS)
-        self.client = self.answering.client(0, ADDRESS, socket.AF_INET)
+        self.client = self.answering.client(0, sockaddr(ADDRESS))
         self.store("www.example.org.", "www.example.org. 60 A 192.0.2.1")
 
     def _wake(self) -> None:
@@ -227,7 +227,7 @@ def test_log() -> None:
 )
 def test_client(bench: Bench, address, family: socket.AddressFamily, wanted: str) -> None:
     """An IPv4 client of a dual-stack socket counts as one."""
-    client = bench.answering.client(5, address, family)
+    client = bench.answering.client(5, sockaddr(address))
     assert (client.family, client.listener) == (getattr(lib, wanted), 5)
     assert client.peer_len == (16 if family == socket.AF_INET else 28)
     assert int.from_bytes(bytes(client.peer)[:2], "little") == family
