@@ -149,9 +149,23 @@ static void test_not_an_answer(void)
     CHECK_EQ(pack(m.len), 0);
     shd_put16(m.wire + 2, SHD_FLAG_RD);
     CHECK_EQ(pack(m.len), SHD_EMALFORMED);
-    shd_put16(m.wire + 2, SHD_FLAG_QR | 0x2000);
-    CHECK_EQ(pack(m.len), SHD_EMALFORMED);
-    CHECK_EQ(shd_entry_pack(m.wire, 65536, &question, &entry), SHD_EMALFORMED);
+    for (unsigned opcode = 1; opcode < 16; opcode++) {
+        shd_put16(m.wire + 2, (uint16_t)(SHD_FLAG_QR | opcode << 11));
+        CHECK_EQ(pack(m.len), SHD_EMALFORMED);
+    }
+    for (size_t whole = 65535; whole <= 65536; whole++) {
+        begin("example.org", A, 0);
+        put_to(&m, 12);
+        size_t at = put_fields(&m, 16, 60);
+        m.len = whole;
+        rdata_end(&m, at);
+        message_counts(&m, 1, 1, 0, 0);
+        CHECK_EQ(pack(whole), whole == 65535 ? 0 : SHD_EMALFORMED);
+    }
+    begin("example.org", A, 2);
+    message_counts(&m, 0, 0, 0, 0);
+    question.question_len = 0;           /* a question that was not parsed cannot be answered */
+    CHECK_EQ(pack(12), SHD_EMALFORMED);
     CHECK_EQ(shd_entry_pack(NULL, 0, &question, &entry), SHD_EMALFORMED);
 }
 
@@ -231,6 +245,23 @@ static void test_bad_owners(void)
         put_a(&m, 60, 1);
         message_counts(&m, 1, 1, 0, 0);
         CHECK_EQ(pack(m.len), SHD_EMALFORMED);
+    }
+}
+
+/* Labels that only a hash takes for the same ('@' and '`', '[' and '{' differ by the bit that tells cases apart) stay two names. */
+static void test_alike(void)
+{
+    static const char *const pairs[][2] = {{"a@.x", "a`.x"}, {"[.x", "{.x"}, {"a\x10.x", "a0.x"}, {"@.x", "`.x"}};
+    for (int i = 0; i < 4; i++) {
+        begin(pairs[i][0], A, 0);
+        size_t at = m.len;
+        put_text_name(&m, pairs[i][1]);
+        put_a(&m, 60, 1);
+        message_counts(&m, 1, 1, 0, 0);
+        CHECK_EQ(pack(m.len), 0);
+        size_t label = strlen(pairs[i][1]) - 1;
+        CHECK(memcmp(entry.wire + at, m.wire + at, label) == 0);
+        CHECK_EQ(shd_get16(entry.wire + at + label), 0xc000 + 12 + label);
     }
 }
 
@@ -558,6 +589,7 @@ int main(void)
     test_question();
     test_no_question_pointer();
     test_bad_owners();
+    test_alike();
     test_rdata();
     test_short_rdata();
     test_swallowed_record();

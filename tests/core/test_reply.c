@@ -138,6 +138,9 @@ static void test_extended_rcode(void)
     ask(0, 0, 0);
     CHECK_EQ(reply(1, 0, 512), 49);
     CHECK_EQ(shd_get16(out + 2) & 15, SHD_RCODE_SERVFAIL);
+    make(15, 1, 0, 0, 0);
+    CHECK_EQ(reply(1, 0, 512), 49);
+    CHECK_EQ(shd_get16(out + 2) & 15, 15);
 }
 
 /* For every limit and with or without OPT: whole records from the front, counts and TC to match, ESPACE below the question. */
@@ -161,6 +164,26 @@ static void test_cut(void)
             for (size_t i = 0; i < kept; i++)
                 CHECK_EQ(shd_get32(out + 39 + 16 * i), 5);
         }
+    }
+}
+
+/* The shortest and the longest question are answered alike. */
+static void test_questions(void)
+{
+    for (unsigned labels = 0; labels <= 127; labels += 127) {
+        message_begin(&asked, 3, 0);
+        for (unsigned i = 0; i < labels; i++)
+            put_labels(&asked, "X");
+        put_u8(&asked, 0);
+        put_u32(&asked, 0x00010001);
+        message_counts(&asked, 1, 0, 0, 0);
+        CHECK_EQ(shd_query_parse(asked.wire, asked.len, &query), 0);
+        answer = asked;
+        shd_put16(answer.wire + 2, SHD_FLAG_QR);
+        CHECK_EQ(shd_entry_pack(answer.wire, answer.len, &query, &entry), 0);
+        CHECK_EQ(reply(1, 0, asked.len - 1), SHD_ESPACE);
+        CHECK_EQ(reply(1, 0, 512), asked.len);
+        CHECK(memcmp(out + 12, asked.wire + 12, asked.len - 12) == 0);
     }
 }
 
@@ -203,7 +226,7 @@ static void test_unsound(void)
 /* An error reply echoes id, opcode, RD, CD and the question, and answers OPT with OPT. */
 static void test_error(void)
 {
-    for (unsigned rcode = 0; rcode <= 5; rcode++)
+    for (unsigned rcode = 0; rcode <= 15; rcode++)
         for (unsigned opcode = 0; opcode < 16; opcode++) {
             message_begin(&asked, 0x4242, opcode << 11 | 0x07f0);
             put_question(&asked, "www.eXample.org", 1);
@@ -263,6 +286,7 @@ int main(void)
     test_opt();
     test_extended_rcode();
     test_cut();
+    test_questions();
     test_large();
     test_unsound();
     test_error();
