@@ -55,6 +55,8 @@ class Worker:
             log_fd = os.eventfd(0, os.EFD_CLOEXEC)
             self._fds.append(log_fd)
             self._log = LogThread(self._memory.log_rings, query_logs(wiring.plan), log_fd)
+        # Not uvloop: with descriptors of our own on the loop it gains nothing (CPU per TCP hit 6.2 us against asyncio's
+        # 5.8 pipelined, 14.7 against 13.1 one at a time).
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_report)
         self._line = MissLine(self._loop, wiring.miss_socket.getsockname(), clock_ns=time.monotonic_ns)
