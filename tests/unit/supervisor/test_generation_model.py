@@ -45,6 +45,7 @@ class World(RuleBasedStateMachine):
                 case Say(child, Word.GO):
                     assert self.alive[child] == "ready"
                     self.alive[child] = "going"
+                    self.one_writer()
                 case Say(child, word):
                     self._goes(child, word.name)
                 case Kill(child, number):
@@ -119,11 +120,8 @@ class World(RuleBasedStateMachine):
     def all_well(self):
         """Everybody does his duty for a while."""
         for _ in range(12):
-            for state, after, word in (("loading", "ready", Word.READY), ("going", "serving", Word.SERVING)):
-                for child in sorted(self.alive):
-                    if self.exit is None and self.alive.get(child) == state and child not in self.leaving:
-                        self.alive[child] = after
-                        self.do(self.machine.said(child, word, self.now))
+            self.tell(sorted(self.alive), "loading", "ready", Word.READY)
+            self.tell(sorted(self.alive), "going", "serving", Word.SERVING)
             for child in sorted(self.leaving):
                 if self.exit is None and child in self.alive:
                     self.end(child, 0)
@@ -166,6 +164,30 @@ class World(RuleBasedStateMachine):
     def reload(self):
         """An operator has changed the Corefile."""
         self.do(self.machine.reload(self.now))
+
+    @precondition(lambda self: self.exit is None and self.machine.can_reload)
+    @rule(steps=st.integers(1, 4), number=st.integers(0, 50), code=CODES)
+    def reload_up_to(self, steps, number, code):
+        """A reload that goes well for some steps, so that what follows meets it there; after the third it may fail."""
+        self.reload()
+        number_of_old = self.machine.current.number
+        coming = [child for child in sorted(self.alive) if child.generation == number_of_old + 1]
+        if steps > 1:
+            self.tell(coming, "loading", "ready", Word.READY)
+        if steps > 2:
+            for child in [c for c in sorted(self.leaving) if c.seat == UPSTREAM and c.generation == number_of_old]:
+                self.end(child, 0)
+        if steps == 3:
+            self.crash(number, code)
+        if steps == 4:
+            self.tell(coming, "going", "serving", Word.SERVING)
+
+    def tell(self, children: Iterable[Child], before: str, after: str, word: Word) -> None:
+        """All of these that are in one state go on to the next, and say so."""
+        for child in children:
+            if self.exit is None and self.alive.get(child) == before and child not in self.leaving:
+                self.alive[child] = after
+                self.do(self.machine.said(child, word, self.now))
 
     @running
     @rule(lameduck=st.sampled_from([0.0, 3.0]), sure=st.integers(0, 9))

@@ -49,6 +49,13 @@ def is_alive(pid: object) -> bool:
         return False
 
 
+def replace(path: str, text: str) -> None:
+    """Change a file at once, as kubelet does: whoever reads it meanwhile sees the old text or the new."""
+    new = Path(f"{path}.new")
+    new.write_text(text)
+    new.rename(path)
+
+
 def until_gone(pid: object) -> None:
     """Wait for the end of a process that is not our child."""
     deadline = time.monotonic() + PATIENCE_S
@@ -220,10 +227,10 @@ def test_polled_corefile_that_stays_wrong_is_refused_once(options, monkeypatch):
     Path(options.conf).write_text(text)
     with theatre(options) as stage:
         stage.until("generation.serving")
-        Path(options.conf).write_text("nonsense {")
+        replace(options.conf, "nonsense {")
         stage.until("reload.failed")
         time.sleep(0.5)  # three more polls at least
-        Path(options.conf).write_text(text + SERVED.replace("example.org", "example.com"))
+        replace(options.conf, text + SERVED.replace("example.org", "example.com"))
         stage.until("reload.finished")
         assert [event["event"] for event in stage.events].count("reload.failed") == 1
 
