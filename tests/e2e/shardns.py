@@ -174,15 +174,21 @@ def shardns(
         if not shm_name:
             stack.callback((SHM / name).unlink, missing_ok=True)
         control, pid_file = f"@{name}", home / "pid"
-        command = [PROGRAM, "-workers", str(workers), "-conf", str(path), "-localip", host, "-dns.port", str(port)]
-        command += ["-setupinterface=false", "-setupiptables=false", "-metrics-listen-address", ""]
-        command += ["-shm-name", name, "-control", control, "-pidfile", str(pid_file), *flags]
-        program = running("shardns", command, directory=home, ready=pid_file.exists, within_s=20, env=env)
+        own = ["-workers", str(workers), "-dns.port", str(port), "-metrics-listen-address", ""]
+        own += ["-shm-name", name, "-control", control, "-pidfile", str(pid_file), *flags]
+        program = running(
+            "shardns", [*command(path, host), *own], directory=home, ready=pid_file.exists, within_s=20, env=env
+        )
         process = stack.enter_context(program)
         made = Shardns(process, host, port, path, known, name, control, pid_file)
         yield made
         if not made.ended:
             made.stop()
+
+
+def command(corefile: Path, host: str = "127.0.0.1") -> list[str]:
+    """The start of a command line that serves corefile without touching the host's network."""
+    return [PROGRAM, "-conf", str(corefile), "-localip", host, "-setupinterface=false", "-setupiptables=false"]
 
 
 def filled(text: str, places: Mapping[str, str]) -> str:

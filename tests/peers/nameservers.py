@@ -204,3 +204,35 @@ def _write_zones(home: Path, text: str) -> None:
         if not any(line.split()[0] == apex and line.split()[3] == "NS" for line in lines):
             lines.append(f"{apex} 300 IN NS ns.example.net.")
         (home / _zone_file(apex)).write_text("\n".join([*lines, ""]))
+
+
+@contextlib.contextmanager
+def unbound_forwarder(directory: Path, to: str, *, host: str = "127.0.0.1") -> Iterator[Nameserver]:
+    """Unbound that asks another nameserver ("127.0.0.1@53") for everything, and keeps nothing it says."""
+    with _placed(directory, "unbound-forwarder", host, 0) as (home, free):
+        config = f"""
+server:
+  interface: {host}
+  port: {free}
+  access-control: 0.0.0.0/0 allow
+  chroot: ""
+  username: ""
+  directory: "{home}"
+  pidfile: ""
+  use-syslog: no
+  do-daemonize: no
+  num-threads: 1
+  module-config: "iterator"
+  do-not-query-localhost: no
+  cache-max-ttl: 0
+  cache-max-negative-ttl: 0
+forward-zone:
+  name: "."
+  forward-addr: {to}
+"""
+        (home / "unbound.conf").write_text(config)
+        command = ["unbound", "-d", "-d", "-p", "-c", str(home / "unbound.conf")]
+        # Unbound knows localhost by itself (RFC 6761 s.6.3): it is ready without the other one.
+        ready = lambda: client.answers(free, "localhost", host)  # noqa: E731
+        with running("unbound-forwarder", command, directory=home, ready=ready) as process:
+            yield Nameserver(host, free, process, home)
