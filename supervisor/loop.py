@@ -77,7 +77,7 @@ class Supervisor:
         self._wirings: dict[int, Wiring] = {}
         self._todo: deque[Action] = deque()
         self._exit: Exit | None = None
-        self._asked_to_end = False
+        self._interrupts = 0
         self._reload_wanted = ""  # who asked for a reload that cannot begin yet
         self._refused = ""  # the errors of the Corefile as it was last read, if it had some
         self._abandoned: Plan | None = None  # the last Plan whose children did not come up
@@ -216,10 +216,10 @@ class Supervisor:
             self._reload(number.name)
         elif number is signal.SIGQUIT:
             self._do(self._machine.quit(0))
-        elif number is signal.SIGINT and self._asked_to_end:
+        elif number is signal.SIGINT and self._interrupts:
             self._do(self._machine.quit(EXIT_INTERRUPTED, "interrupted twice"))
         else:
-            self._asked_to_end = True
+            self._interrupts += number is signal.SIGINT
             if self._plan.lameduck_s > 0:
                 log.info("lameduck.entered", lasts_s=self._plan.lameduck_s)
                 for child in self._machine.serving():
@@ -235,7 +235,7 @@ class Supervisor:
             self._reload("an operator")
             return
         if message.word is Word.FATAL:
-            log.error("child.failed", role=child.role, reason=message.text)
+            log.error("child.failed", **named(child), reason=message.text)
         self._do(self._machine.said(child, message.word, time.monotonic(), message.text))
         if message.word is Word.SERVING and child.seat == UPSTREAM:
             self._give_http()
@@ -245,15 +245,11 @@ class Supervisor:
         child = running.child
         self._children.forget(running)
         self._held.pop(child, None)
-        facts: dict[str, object] = {"role": child.role, "pid": running.pid, "generation": child.generation}
-        if child.seat != UPSTREAM:
-            facts["slot"] = child.seat
-        facts["lived_s"] = round(time.monotonic() - running.since_s, 3)
+        facts = named(child) | {"pid": running.pid, "lived_s": round(time.monotonic() - running.since_s, 3)}
         if code == 0:
             log.info("child.drained", **facts)
         else:
-            facts |= {"code": code} if code > 0 else {"signal": signal_name(-code)}
-            log.error("child.exited", **facts)
+            log.error("child.exited", **facts, **({"code": code} if code > 0 else {"signal": signal_name(-code)}))
         self._do(self._machine.exited(child, code, time.monotonic()))
 
     def _look(self, now: float) -> None:
@@ -263,7 +259,7 @@ class Supervisor:
         self._next_look = now + LOOK_S
         beats = {child: self._beats_of(child) for child in self._machine.serving()}
         for child in self._watch.look(beats, now):
-            log.error("child.stuck", role=child.role, slot=child.seat, timeout_s=self._watch.timeout_s)
+            log.error("child.stuck", **named(child), timeout_s=self._watch.timeout_s)
             self._tally[Count.STUCK] += 1
             self._do(self._machine.stuck(child, now))
 
@@ -312,10 +308,10 @@ class Supervisor:
         try:
             running = self._children.fork(child, wiring)
         except OSError as error:
-            log.error("child.failed", role=child.role, error=error.strerror or str(error))
+            log.error("child.failed", **named(child), error=error.strerror or str(error))
             self._todo.extend(self._machine.exited(child, _NO_FORK, time.monotonic()))
             return
-        log.debug("child.started", role=child.role, slot=child.seat, pid=running.pid, restarts=restarts)
+        log.debug("child.started", **named(child), pid=running.pid, restarts=restarts)
 
     def _adopt(self, generation: int) -> None:
         """A generation serves."""
@@ -433,6 +429,12 @@ def warn(plan: Plan) -> None:
     """Log what its author should look at."""
     for warning in plan.warnings:
         log.warning("config.warned", warning=str(warning))
+
+
+def named(child: Child) -> dict[str, object]:
+    """A child as facts of a log event."""
+    slot = {} if child.seat == UPSTREAM else {"slot": child.seat}
+    return {"role": child.role, **slot, "generation": child.generation}
 
 
 def signal_name(number: int) -> str:

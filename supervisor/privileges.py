@@ -23,6 +23,8 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h: two words of 32 bits a set
 _CAPABILITIES_MAX = 64
+_CAP_SETGID = 6
+_CAP_SETUID = 7
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,6 +55,13 @@ def account(user: str, euid: int) -> Account | None:
     if euid not in (0, wanted.uid):
         raise ValueError(f"only root can run children as {user}; start as root or leave -user out")
     return wanted if wanted.uid != euid else None
+
+
+def can_become(target: Account | None, status: str) -> bool:
+    """Whether a process with this /proc/self/status may become target."""
+    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    needed = 1 << _CAP_SETGID | 1 << _CAP_SETUID
+    return target is None or int(effective, 16) & needed == needed
 
 
 def drop(target: Account | None) -> tuple[str, ...]:

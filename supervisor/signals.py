@@ -14,7 +14,17 @@ HANDLED = (
     signal.SIGUSR1,
     signal.SIGCHLD,
 )
+EARLY = (signal.SIGTERM, signal.SIGUSR1)  # worth keeping until there is somebody to act on them
 IGNORED = (signal.SIGHUP, signal.SIGUSR2, signal.SIGPIPE)
+
+
+def hold() -> None:
+    """Keep what comes before a SignalPipe is made.
+
+    Without it a SIGUSR1 would end us while we start, and the kernel would drop a SIGTERM to PID 1 that has no handler.
+    SIGINT is not held: somebody may have to interrupt us while we wait for standard input.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, EARLY)
 
 
 class SignalPipe:
@@ -28,6 +38,7 @@ class SignalPipe:
         self._before = {number: signal.signal(number, _nothing) for number in HANDLED}
         self._before |= {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
         self._fd_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, EARLY)
 
     def fileno(self) -> int:
         """Readable when a signal has come."""

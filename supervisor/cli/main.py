@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from shardns import log as shardns_log
 from supervisor.cli import flags, texts
@@ -53,8 +54,9 @@ def fail(error: FlagError) -> int:
 
 def serve(given: Given) -> int:
     """Run the supervisor."""
-    from supervisor import cpus, interfaces
+    from supervisor import cpus, interfaces, signals
 
+    signals.hold()
     asked = flags.understand(given, is_local=interfaces.is_local, auto_workers=cpus.auto_workers)
     options = asked.options
     shardns_log.configure(options.log_format, options.log_level)
@@ -71,6 +73,9 @@ def serve(given: Given) -> int:
         account = privileges.account(options.user, os.geteuid())
     except ValueError as error:
         return fail(FlagError(f"-user: {error}"))
+    if not privileges.can_become(account, Path("/proc/self/status").read_text()):
+        why = "CAP_SETUID or CAP_SETGID is missing: the other processes stay root, without any capability"
+        log.warning("setup.failed", what="user", error=why)
     children.preload()
     supervisor = loop.Supervisor(
         options,

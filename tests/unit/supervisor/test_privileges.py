@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from supervisor.privileges import NOBODY, Account, account
+from supervisor.privileges import NOBODY, Account, account, can_become
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root")
 
@@ -93,6 +93,20 @@ def test_account_refused(user, euid):
     """A name that nobody has, or another user without being root."""
     with pytest.raises(ValueError, match="user|root"):
         account(user, euid)
+
+
+@pytest.mark.parametrize(
+    "target, effective, wanted",
+    [
+        (None, "0000000000000000", True),
+        (Account(65534, 65534), "00000000000000c0", True),
+        (Account(65534, 65534), "0000000000000080", False),
+        (Account(65534, 65534), "0000000000003000", False),
+    ],
+)
+def test_can_become(target, effective, wanted):
+    """Another user takes CAP_SETUID and CAP_SETGID; staying takes nothing."""
+    assert can_become(target, f"Name:\tx\nCapEff:\t{effective}\n") is wanted
 
 
 def test_child_dies_with_its_parent():
