@@ -41,7 +41,7 @@ class WireClient(Protocol):
 class Flight:
     """One upstream query and who waits for it."""
 
-    __slots__ = ("block", "key", "over_tcp", "qtype", "query", "waiters", "wires")
+    __slots__ = ("block", "is_late", "key", "over_tcp", "qtype", "query", "waiters", "wires")
 
     def __init__(self, key: bytes, block: int, qtype: int, over_tcp: bool, query: bytes) -> None:
         """Without anybody who waits."""
@@ -50,6 +50,7 @@ class Flight:
         self.qtype = qtype
         self.over_tcp = over_tcp
         self.query = query  # the whole message to ask upstream, id 0
+        self.is_late = False  # clients get the stale answer at once: the first have waited long enough
         self.waiters: list[int] = []  # asks: slot << 12 | place
         self.wires: list[tuple[WireClient, Request]] = []  # TCP clients
 
@@ -133,6 +134,8 @@ class Flights:
             else:
                 flight.waiters.append(waiter)
                 self.counts.joined += 1
+                if flight.is_late:
+                    self._lose_patience(flight)
             if qtype == HINFO:
                 self._seen_hinfo(flight)
         lib.shd_finish_flush(self._finish)
@@ -162,6 +165,8 @@ class Flights:
             self.counts.joined += 1
         if request.kind == lib.SHD_ASK_CLIENT:
             flight.wires.append((client, request))
+            if flight.is_late:
+                self._lose_patience(flight)
         if qtype == HINFO:
             self._seen_hinfo(flight)
 
@@ -235,8 +240,9 @@ class Flights:
 
     def _lose_patience(self, flight: Flight) -> None:
         """Clients have waited long enough: they get the stale answer, the flight goes on without them."""
-        if self._flights.get(flight.key) is not flight or not (flight.waiters or flight.wires):
+        if self._flights.get(flight.key) is not flight:
             return
+        flight.is_late = True
         if self._recall(flight) == STALE:
             self._reply(flight, lib.SHD_FROM_STALE, -1, self._routes[flight.block].plugin)
             flight.waiters, flight.wires = [], []

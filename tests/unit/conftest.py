@@ -1,4 +1,4 @@
-"""Fixtures of the core's tests."""
+"""Fixtures of the unit tests that need a data plane."""
 
 from __future__ import annotations
 
