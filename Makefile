@@ -18,7 +18,7 @@ export PYTHON
 help:
 	@printf '%s\n' \
 	  'make run         set up, then shardns demo on 127.0.0.1:1053' \
-	  'make test        set up, then every gate: lint, C tests, fuzz corpus, pytest' \
+	  'make test        set up, then every gate: lint, C tests, fuzz corpus, a short measurement, pytest' \
 	  'make lint        ruff, mypy, import-linter' \
 	  'make format      ruff format, and what ruff can mend' \
 	  'make core        the C core, for Python' \
@@ -161,6 +161,7 @@ test: $(VENV)/.stamp-test core
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-core
 	@$(MAKE) --no-print-directory replay
+	@$(MAKE) --no-print-directory perf-quick
 	@$(BIN)/pytest
 
 run: $(VENV)/.stamp-run core

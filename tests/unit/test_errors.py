@@ -37,15 +37,19 @@ def test_never_empty() -> None:
         ConfigErrors([])
 
 
+def fail(error: Exception) -> None:
+    """Raise error."""
+    raise error
+
+
 def test_problems() -> None:
     """Bodies that fail are noted, one or many at a time, and raised together at the end."""
     problems = Problems()
     problems.check()
     first, second, third = (ConfigError(Position("f", line, 1), str(line)) for line in (1, 2, 3))
-    with problems.caught():
-        raise third
-    with problems.caught():
-        raise ConfigErrors([second, first])
+    for error in (third, ConfigErrors([second, first])):
+        with problems.caught():
+            fail(error)
     with pytest.raises(ConfigErrors) as caught:
         problems.check()
     assert caught.value.errors == (first, second, third)
