@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHON
 
-.PHONY: help run test lint format types imports core test-core replay fuzz unit e2e soak perf perf-quick upgrade clean
+.PHONY: help run test lint format types imports core test-core replay fuzz unit e2e soak perf perf-quick perf-table upgrade clean
 
 help:
 	@printf '%s\n' \
@@ -29,6 +29,7 @@ help:
 	  'make e2e         the end-to-end suite only' \
 	  'make soak        the long run' \
 	  'make perf        the performance suite; make perf-quick is its short form' \
+	  'make perf-table  the table alone: instructions per find, how long hot names stay' \
 	  'make upgrade     newest versions of everything, written to constraints.txt' \
 	  'make clean       remove what was made'
 
@@ -169,6 +170,6 @@ run: $(VENV)/.stamp-run core
 
 # -------------------------------------------------------------------------------------------------------- measuring
 
-soak perf perf-quick: $(VENV)/.stamp-test core
+soak perf perf-quick perf-table: $(VENV)/.stamp-test core
 	@test -e perf/$@ || { echo "perf/$@ is not in this tree" >&2; exit 1; }
 	@perf/$@

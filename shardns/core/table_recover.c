@@ -157,7 +157,8 @@ int64_t shd_writer_init(struct shd_writer *writer, void *segment, const struct s
     writer->shape = shd_shape_of(&writer->geometry);
     writer->shard_spots = writer->geometry.page_count * SHD_PAGE_SPOTS;
     writer->mark_count = mark_count;
-    memcpy(writer->marks, marks, mark_count * sizeof(marks[0]));
+    if (mark_count) /* without, marks may be NULL */
+        memcpy(writer->marks, marks, mark_count * sizeof(marks[0]));
     writer->caps = caps;
     writer->cap_count = cap_count;
     writer_layout(writer, segment);
