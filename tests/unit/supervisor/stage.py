@@ -128,7 +128,7 @@ def _counts(wiring: Wiring) -> dict[str, int]:
 def _act(wiring: Wiring, seat: int, text: str) -> dict[str, object]:
     """Do what a datagram says."""
     if text == "hang":
-        time.sleep(PATIENCE_S)
+        time.sleep(3 * PATIENCE_S)
     if text.startswith("exit "):
         os._exit(int(text.split()[1]))
     said: dict[str, object] = {"pid": os.getpid(), "seat": seat, "generation": wiring.generation}

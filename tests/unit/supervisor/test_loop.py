@@ -293,6 +293,7 @@ def test_children_do_not_outlive_a_killed_supervisor(options):
         stage.until("segment.created", name=options.shm_name)
         stage.until("generation.serving")
         pids = [stage.ask(seat=seat)["pid"] for seat in (0, 1)]
+        stage.ask("hang", seat=1)  # this one does not notice that its control socket is closed
         stage.signal(signal.SIGKILL)
         assert stage.wait() == -signal.SIGKILL
         for pid in pids:

@@ -36,6 +36,16 @@ def test_root_becomes_nobody():
 
 
 @as_root
+def test_groups_are_gone():
+    """Supplementary groups (root's, disk's) do not stay with the new user."""
+    text = (
+        "import os; from supervisor import privileges; privileges.drop(privileges.Account(7, 8)); print(os.getgroups())"
+    )
+    command = ["setpriv", "--groups=0,6", sys.executable, "-c", text]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout in ("[]\n", "[8]\n")
+
+
+@as_root
 def test_root_that_stays_root_has_no_power():
     """Without an account the uid stays, and every capability goes."""
     assert drop("None") == ["()", "0", *["0" * 16] * 3, "1"]
