@@ -8,7 +8,8 @@ enum { ASK_MASK = SHD_ASKS - 1, WINDOW_MIN = 64 };
 static_assert(sizeof(struct shd_ask) == 512 && offsetof(struct shd_ask, wire) + SHD_ASK_WIRE == 512, "an ask is 512 octets");
 static_assert(offsetof(struct shd_ask, arrived_ns) == 8 && offsetof(struct shd_ask, local) == 24 && offsetof(struct shd_ask, peer) == 40, "ask");
 static_assert(offsetof(struct shd_ask_ring, asks) % 64 == 0, "the ring's parts begin on cache lines");
-static_assert(sizeof(((struct shd_ask_ring *)0)->queue) == 4 * SHD_ASKS && offsetof(struct shd_ask_ring, turns) == 64 && sizeof(((struct shd_ask_ring *)0)->asks) == 512 * SHD_ASKS, "places");
+static_assert(offsetof(struct shd_ask_ring, turns) == 64 && sizeof(((struct shd_ask_ring *)0)->turns) == 4 * SHD_ASKS, "a turn per place");
+static_assert(sizeof(((struct shd_ask_ring *)0)->queue) == 4 * SHD_ASKS && sizeof(((struct shd_ask_ring *)0)->asks) == 512 * SHD_ASKS, "places");
 static_assert(offsetof(struct shd_ask_done, done) == 64 && sizeof(struct shd_ask_done) == 64 + 4 * SHD_ASKS, "done");
 static_assert((SHD_ASKS & ASK_MASK) == 0, "a power of two, so that tail may wrap");
 
@@ -51,7 +52,7 @@ void shd_ask_publish(struct shd_ask_ring *ring, uint32_t index)
     uint32_t turn = atomic_load_explicit(&ring->turns[index], memory_order_relaxed);
     atomic_store_explicit(&ring->queue[tail & ASK_MASK], index, memory_order_relaxed);
     atomic_store_explicit(&ring->turns[index], turn + 1, memory_order_release); /* pairs with the acquire in place_is_open: the ask is filled */
-    atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);             /* pairs with the acquire in shd_ask_take: queue and turn are written */
+    atomic_store_explicit(&ring->tail, tail + 1, memory_order_release); /* pairs with the acquire in shd_ask_take: queue and turn are written */
 }
 
 void shd_ask_set_wire(struct shd_ask *ask, const struct shd_query *query)

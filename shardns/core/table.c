@@ -150,26 +150,11 @@ static void words_copy(uint8_t *ret, const uint8_t *from, uint32_t octets)
     }
 }
 
-static bool key_equals(const uint8_t *words, const uint8_t *key, size_t len)
-{
-    for (; len >= 8; len -= 8, words += 8, key += 8)
-        if (shd_word_load(words) != shd_word_of(key, 8))
-            return false;
-    return len == 0 || shd_word_load(words) == shd_word_of(key, len);
-}
-
 /* Copy the head into ret and tell whether its lengths fit in the cell. */
 static bool head_copy(const struct reading *reading, const uint8_t *image, struct shd_entry *ret)
 {
-    uint64_t words[SHD_ENTRY_HEAD_WORDS];
-    for (int i = 0; i < SHD_ENTRY_HEAD_WORDS; i++)
-        words[i] = shd_word_load(image + 8 * i);
-    memcpy(&ret->head, words, sizeof(words));
-    const struct shd_entry_head *head = &ret->head;
-    if (head->key_len > SHD_KEY_MAX || head->wire_len > SHD_MESSAGE_MAX || head->place_count > sizeof(ret->places) / sizeof(ret->places[0]))
-        return false;
-    return SHD_CELL_HEAD + SHD_ENTRY_HEAD + shd_pad8(head->key_len) + shd_pad8(head->wire_len) +
-               shd_pad8(head->place_count * (uint32_t)sizeof(struct shd_place)) <= reading->cell_size;
+    shd_head_load(image, &ret->head);
+    return shd_head_is_legal(&ret->head) && shd_head_cell_size(&ret->head) <= reading->cell_size;
 }
 
 /* Copy wire and places, which begin at image, by the lengths in ret->head. */
@@ -191,7 +176,7 @@ static int way_find(const struct shard_view *shard, const SHD_ATOMIC(uint32_t) *
     const uint8_t *image = (const uint8_t *)reading.cell + SHD_CELL_HEAD;
     if (shd_word_load(image) != hash)
         return reading_mismatch(&reading);
-    if (!head_copy(&reading, image, ret) || ret->head.key_len != key_len || !key_equals(image + SHD_ENTRY_HEAD, key, key_len))
+    if (!head_copy(&reading, image, ret) || ret->head.key_len != key_len || !shd_key_equals(image + SHD_ENTRY_HEAD, key, key_len))
         return reading_mismatch(&reading);
     memcpy(ret->key, key, key_len);
     body_copy(image + SHD_ENTRY_HEAD + shd_pad8((uint32_t)key_len), ret);

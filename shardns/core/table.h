@@ -100,7 +100,8 @@ int shd_table_check(const void *segment, uint64_t size, const uint8_t boot_id[16
  * Never blocks, allocates or writes to the segment. */
 int shd_table_find(const void *segment, const uint8_t *key, size_t key_len, uint64_t hash, struct shd_entry *ret, uint64_t *cell);
 
-/* A hit on the cell that find gave: note epoch, time and count in the worker's own marks. gap_s: a pause of at least this restarts the count (prefetch DUR). */
+/* A hit on the cell that find gave: note epoch, time and count in the worker's own marks. now_s: CLOCK_MONOTONIC. gap_s: a pause of at least this
+ * restarts the count (prefetch DUR). A cell that gets a new entry keeps its count, so an entry may begin with the hits of another. */
 void shd_table_mark(struct shd_mark *marks, uint64_t cell, uint32_t epoch, uint32_t now_s, uint32_t gap_s);
 
 /* ---- the writer ---- */
@@ -136,8 +137,8 @@ int shd_writer_remove(struct shd_writer *writer, const uint8_t *key, size_t key_
 /* Sum over all slots' marks of the hits of a cell (see struct shd_mark), 0 if it was never hit. cell as from shd_table_find. */
 uint32_t shd_writer_hits(const struct shd_writer *writer, uint64_t cell);
 
-/* 0 if all that the writer keeps agrees with the segment: every way points to a live cell of its bucket, every live cell has one way, lists and counts
- * are right, nothing is above its cap; else the number of the rule that is broken. For tests: it walks the whole table. */
+/* 0 if all that the writer keeps agrees with the segment: every way points to a live cell of its bucket, every live cell has one way, lists and
+ * counts are right, nothing is above its cap; else the number of a rule that is broken. For tests: it walks the whole table. */
 int shd_writer_check(const struct shd_writer *writer);
 
 /* Walk all live entries, for dump and flush: *at starts at 0; copies the next one into ret and returns 1, 0 at the end. Any process may; an

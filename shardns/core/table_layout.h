@@ -1,5 +1,5 @@
-/* The bytes of a table, for the files that read and write them (table.c, table_store.c, table_evict.c, table_recover.c). table.h tells the protocol;
- * this says per field who writes it, who reads it and in what order.
+/* The bytes of a table, for the files that read and write them (table*.c). table.h tells the protocol; this says per field who writes it,
+ * who reads it and in what order.
  *
  *   offset in the segment                          written by         read by
  *   0      struct shd_table_header, 4096 octets    supervisor, once   everyone
@@ -48,6 +48,7 @@ enum shd_layout_const {
     SHD_PAGE_SPOTS = SHD_PAGE_SIZE / SHD_REF_UNIT,
     SHD_SHARDS_MAX = 16,
     SHD_TRIES = 4,
+    SHD_PLACES_MAX = sizeof(((struct shd_entry *)0)->places) / sizeof(struct shd_place),
 };
 
 struct shd_page_head {
@@ -123,6 +124,37 @@ static inline uint64_t shd_word_of(const uint8_t *at, size_t n)
     uint64_t ret = 0;
     memcpy(&ret, at, n);
     return ret;
+}
+
+/* The head of an image. */
+static inline void shd_head_load(const uint8_t *image, struct shd_entry_head *ret)
+{
+    uint64_t words[SHD_ENTRY_HEAD_WORDS];
+    for (int i = 0; i < SHD_ENTRY_HEAD_WORDS; i++)
+        words[i] = shd_word_load(image + 8 * i);
+    memcpy(ret, words, sizeof(words));
+}
+
+/* Octets that a cell needs for the entry of head; its lengths must be legal. */
+static inline uint32_t shd_head_cell_size(const struct shd_entry_head *head)
+{
+    return SHD_CELL_HEAD + SHD_ENTRY_HEAD + shd_pad8(head->key_len) + shd_pad8(head->wire_len) +
+           shd_pad8(head->place_count * (uint32_t)sizeof(struct shd_place));
+}
+
+/* Whether struct shd_entry has room for the lengths in head. */
+static inline bool shd_head_is_legal(const struct shd_entry_head *head)
+{
+    return head->key_len <= SHD_KEY_MAX && head->wire_len <= SHD_MESSAGE_MAX && head->place_count <= SHD_PLACES_MAX;
+}
+
+/* Whether the words of an image's key are the len octets at key. */
+static inline bool shd_key_equals(const uint8_t *words, const uint8_t *key, size_t len)
+{
+    for (; len >= 8; len -= 8, words += 8, key += 8)
+        if (shd_word_load(words) != shd_word_of(key, 8))
+            return false;
+    return len == 0 || shd_word_load(words) == shd_word_of(key, len);
 }
 
 /* gcc's thread sanitizer does not model fences and says so. It needs not: every access that a fence orders is atomic. */

@@ -75,14 +75,9 @@ static bool ref_is_entry(const struct shd_writer *writer, const struct shd_write
     if (shd_cell_list(ret->cell) != SHD_LIST_FREE || (atomic_load_explicit(&ret->cell->seq, memory_order_relaxed) & 1))
         return false;
     const uint8_t *image = shd_cell_image(ret->cell);
-    for (int i = 0; i < SHD_ENTRY_HEAD_WORDS; i++) {
-        uint64_t word = shd_word_load(image + 8 * i);
-        memcpy((uint8_t *)head + 8 * i, &word, 8);
-    }
+    shd_head_load(image, head);
     return shd_shape_shard(&writer->shape, head->hash) == shard->index && shd_shape_bucket(&writer->shape, head->hash) == bucket &&
-           head->key_len >= 8 && head->key_len <= SHD_KEY_MAX && head->wire_len <= SHD_MESSAGE_MAX && head->place_count <= 8192 &&
-           SHD_CELL_HEAD + SHD_ENTRY_HEAD + shd_pad8(head->key_len) + shd_pad8(head->wire_len) +
-               shd_pad8(head->place_count * (uint32_t)sizeof(struct shd_place)) <= SHD_CLASS_SIZE[ret->class];
+           head->key_len >= 8 && shd_head_is_legal(head) && shd_head_cell_size(head) <= SHD_CLASS_SIZE[ret->class];
 }
 
 /* The cap of the block whose cache id begins the key of cell; *last is tried first, since neighbours are often of one block. */
@@ -245,41 +240,47 @@ static int64_t class_walk(const struct shd_writer *writer, const struct shd_writ
     return ret;
 }
 
+/* The live cells of shard, its ways and pages compared with them; *rule is the one that is broken. */
+static int64_t shard_walk(const struct shd_writer *writer, const struct shd_writer_shard *shard, int *rule)
+{
+    int64_t live = 0;
+    uint32_t pages = 0;
+    for (uint32_t class = 0; class < SHD_CLASSES; class++) {
+        int64_t got = class_walk(writer, shard, class);
+        if (got < 0)
+            *rule = 1;
+        live += got;
+        pages += shard->classes[class].page_count;
+    }
+    if (ways_walk(writer, shard) != live)
+        *rule = 2;
+    if (pages != shard->pages_used)
+        *rule = 3;
+    for (uint32_t page = shard->free_page; page != SHD_NONE && pages <= writer->geometry.page_count; page = shard->pages[page].next, pages++)
+        if (shard->pages[page].class != SHD_CLASSES)
+            *rule = 4;
+    if (pages != writer->geometry.page_count)
+        *rule = 5;
+    return live;
+}
+
 int shd_writer_check(const struct shd_writer *writer)
 {
     int64_t entries = 0, listed = 0;
-    for (uint32_t i = 0; i < writer->geometry.shard_count; i++) {
-        const struct shd_writer_shard *shard = &writer->shards[i];
-        int64_t live = 0, pages = 0;
-        for (uint32_t class = 0; class < SHD_CLASSES; class++) {
-            int64_t got = class_walk(writer, shard, class);
-            if (got < 0)
-                return 1;
-            live += got;
-            pages += shard->classes[class].page_count;
-        }
-        if (ways_walk(writer, shard) != live)
-            return 2;
-        if (pages != shard->pages_used)
-            return 3;
-        for (uint32_t page = shard->free_page; page != SHD_NONE; page = shard->pages[page].next, pages++)
-            if (shard->pages[page].class != SHD_CLASSES)
-                return 4;
-        if (pages != writer->geometry.page_count)
-            return 5;
-        entries += live;
-    }
+    int ret = 0;
+    for (uint32_t i = 0; i < writer->geometry.shard_count; i++)
+        entries += shard_walk(writer, &writer->shards[i], &ret);
     for (uint16_t list = SHD_LIST_UNCAPPED; list < SHD_LIST_CAPS + 2 * writer->cap_count; list++) {
         int64_t got = list_walk(writer, &writer->lists[list], list);
         uint32_t most = shd_list_cap(writer, list);
         if (got < 0 || (most && got > most))
-            return 6;
+            ret = 6;
         if (list >= SHD_LIST_CAPS) {
             const struct shd_cap *cap = &writer->caps[(list - SHD_LIST_CAPS) / 2];
             if (got != (list & 1 ? cap->denial_count : cap->success_count))
-                return 7;
+                ret = 7;
         }
         listed += got;
     }
-    return listed == entries ? 0 : 8;
+    return ret || listed == entries ? ret : 8;
 }

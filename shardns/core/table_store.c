@@ -1,12 +1,6 @@
 /* Storing and removing entries: the writer's side of the protocol in table.h. Who makes room is decided in table_evict.c. */
 #include "table_writer.h"
 
-static uint32_t image_size(const struct shd_entry_head *head)
-{
-    return SHD_CELL_HEAD + SHD_ENTRY_HEAD + shd_pad8(head->key_len) + shd_pad8(head->wire_len) +
-           shd_pad8(head->place_count * (uint32_t)sizeof(struct shd_place));
-}
-
 static uint32_t class_for(uint32_t size)
 {
     uint32_t ret = 0;
@@ -62,20 +56,11 @@ static void cell_write(struct shd_cell *cell, const struct shd_entry *entry, uin
 static bool cell_is(struct shd_cell *cell, const uint8_t *key, size_t key_len, uint64_t hash)
 {
     const uint8_t *image = shd_cell_image(cell);
+    struct shd_entry_head head;
     if (shd_word_load(image) != hash)
         return false;
-    struct shd_entry_head head;
-    for (int i = 0; i < SHD_ENTRY_HEAD_WORDS; i++) {
-        uint64_t word = shd_word_load(image + 8 * i);
-        memcpy((uint8_t *)&head + 8 * i, &word, 8);
-    }
-    if (head.key_len != key_len)
-        return false;
-    const uint8_t *at = image + SHD_ENTRY_HEAD;
-    for (; key_len >= 8; key_len -= 8, at += 8, key += 8)
-        if (shd_word_load(at) != shd_word_of(key, 8))
-            return false;
-    return key_len == 0 || shd_word_load(at) == shd_word_of(key, key_len);
+    shd_head_load(image, &head);
+    return head.key_len == key_len && shd_key_equals(image + SHD_ENTRY_HEAD, key, key_len);
 }
 
 /* The way of bucket that holds key's entry, its cell in *ret; -1 when there is none. */
@@ -95,10 +80,18 @@ static int way_of(const struct shd_writer *writer, const struct shd_writer_shard
 
 /* ---- the writer's calls ---- */
 
+/* Have list take one more. */
+static void cap_make_room(struct shd_writer *writer, uint16_t list)
+{
+    uint32_t most = shd_list_cap(writer, list);
+    while (most && writer->lists[list].count >= most)
+        shd_cap_evict(writer, list);
+}
+
 int shd_writer_store(struct shd_writer *writer, const struct shd_entry *entry, uint64_t hash, uint32_t cap, uint64_t now_ms)
 {
     const struct shd_entry_head *head = &entry->head;
-    if (head->key_len > SHD_KEY_MAX || head->wire_len > SHD_MESSAGE_MAX || head->place_count > sizeof(entry->places) / sizeof(entry->places[0]))
+    if (!shd_head_is_legal(head))
         return SHD_ESPACE;
     struct shd_writer_shard *shard = &writer->shards[shd_shape_shard(&writer->shape, hash)];
     struct shd_bucket *bucket = shd_hash_bucket(writer, hash);
@@ -109,15 +102,13 @@ int shd_writer_store(struct shd_writer *writer, const struct shd_entry *entry, u
     int way = way_of(writer, shard, bucket, entry->key, head->key_len, hash, &old);
     bool replaces = way >= 0;
     uint16_t list = shd_list_of(writer, cap, head->kind);
-    uint32_t most = shd_list_cap(writer, list);
-    if (most && !(replaces && shd_cell_list(old.cell) == list))
-        while (writer->lists[list].count >= most)
-            shd_cap_evict(writer, list);
+    if (!replaces || shd_cell_list(old.cell) != list)
+        cap_make_room(writer, list);
 
     /* The old entry stays findable until the new one is, so it must not be what the new one's cell is taken from. */
     writer->pinned = replaces ? old.spot + 1 : 0;
     bool chance = replaces && shd_spot_used(writer, &old);
-    uint32_t spot = shd_cell_alloc(writer, shard, class_for(image_size(head)));
+    uint32_t spot = shd_cell_alloc(writer, shard, class_for(shd_head_cell_size(head)));
     writer->pinned = 0;
     assert(spot != SHD_NONE);
     struct shd_cell_at at = shd_spot_at(writer, spot);

@@ -97,7 +97,8 @@ static inline struct shd_cell_at shd_spot_at(const struct shd_writer *writer, ui
 }
 
 /* The spot of cell number index of a page of class. */
-static inline uint32_t shd_page_spot(const struct shd_writer *writer, const struct shd_writer_shard *shard, uint32_t page, uint32_t class, uint32_t index)
+static inline uint32_t shd_page_spot(const struct shd_writer *writer, const struct shd_writer_shard *shard, uint32_t page, uint32_t class,
+                                     uint32_t index)
 {
     return shard->index * writer->shard_spots + page * SHD_PAGE_SPOTS + index * (SHD_CLASS_SIZE[class] / SHD_REF_UNIT);
 }

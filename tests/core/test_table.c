@@ -54,7 +54,8 @@ static void test_check(void)
     CHECK_EQ(shd_table_check(header, size - 4096, RIG_BOOT), SHD_EHEADER);
     CHECK_EQ(shd_table_check(header, 100, RIG_BOOT), SHD_EHEADER);
     CHECK_EQ(shd_table_check(header, size, other_boot), SHD_EHEADER);
-    struct shd_geometry wrong[] = {{0, 1, 30, 0}, {3, 4096, 30, 0}, {1, 0, 30, 0}, {1, 4097, 30, 0}, {1, 4096, 0, 0}, {1, 4096, UINT32_MAX, 0}, {1u << 31, 1u << 31, UINT32_MAX, 0}};
+    struct shd_geometry wrong[] = {{0, 1, 30, 0}, {3, 4096, 30, 0}, {1, 0, 30, 0}, {1, 4097, 30, 0}, {1, 4096, 0, 0}, {1, 4096, UINT32_MAX, 0},
+                                    {1u << 31, 1u << 31, UINT32_MAX, 0}};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         header->geometry = wrong[i];
         CHECK_EQ(shd_table_check(header, size, RIG_BOOT), SHD_EHEADER);
@@ -171,7 +172,8 @@ static void test_same_hash(void)
 static void test_marks(void)
 {
     struct rig rig = rig_make(BUDGET, NULL, 0);
-    struct { uint32_t now_s, gap_s, wanted; } cases[] = {{100, 60, 1}, {100, 60, 2}, {159, 60, 3}, {219, 60, 1}, {218, 60, 2}, {219, 0, 1}, {277, 60, 2}};
+    struct { uint32_t now_s, gap_s, wanted; } cases[] = {{100, 60, 1}, {100, 60, 2}, {159, 60, 3}, {219, 60, 1},
+                                                         {218, 60, 2}, {219, 0, 1}, {277, 60, 2}};
     CHECK_EQ(shd_writer_hits(rig.writer, 5), 0);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         shd_table_mark(rig.marks[0], 5, 0x300 + (uint32_t)i, cases[i].now_s, cases[i].gap_s);

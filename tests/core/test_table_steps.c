@@ -199,7 +199,8 @@ static void forge(uint32_t seqs_back)
 
 static void write_forge(void) { forge(0); }
 
-/* The page goes back to the class it had, and another entry gets the target's cell, with the very seq that it had: only the page's turn is another. */
+/* The page goes back to the class it had, and another entry gets the target's cell, with the very seq that it had: only the page's turn is
+ * another. */
 static void write_forge_seq(void)
 {
     struct shd_cell_at at = target_at(BLOCK + 1);
@@ -216,7 +217,8 @@ static void write_forge_seq(void)
 /* Whatever is written between any two loads of a find, it gives a right entry or none, and misses only what was gone for a moment. */
 static void test_write_between_loads(void)
 {
-    struct { void (*write)(void); bool may_miss; } cases[] = {{write_replace, false}, {write_replace_twice, false}, {write_remove, true}, {write_forge, true}, {write_forge_seq, true}};
+    struct { void (*write)(void); bool may_miss; } cases[] = {{write_replace, false}, {write_replace_twice, false}, {write_remove, true},
+                                                                  {write_forge, true}, {write_forge_seq, true}};
     rig_init(&rig, BUDGET, calloc(1, rig_size(BUDGET)), caps, 2);
     setup_alone();
     rig_save();
