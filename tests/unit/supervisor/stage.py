@@ -39,7 +39,7 @@ from supervisor.privileges import account
 from supervisor.sources import CorefileSource
 
 PATIENCE_S = 20.0
-QUICK = Limits(ready_s=2.0, go_s=2.0, stop_s=0.5, drain_s=1.0, abort_s=0.5, backoff_s=0.02, backoff_max_s=0.1)
+QUICK = Limits(ready_s=4.0, go_s=4.0, stop_s=0.5, drain_s=1.0, abort_s=0.5, backoff_s=0.02, backoff_max_s=0.1)
 BEAT_S = 0.1
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
