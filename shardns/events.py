@@ -29,6 +29,12 @@ Event = Literal[
     "segment.adopted",
     "segment.refused",
     "setup.failed",
+    "setup.recovered",
+    "setup.warned",
+    "setup.added",
+    "setup.removed",
+    "rules.chosen",
+    "teardown.skipped",
     # supervisor: children
     "child.started",
     "child.exited",

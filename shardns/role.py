@@ -111,6 +111,12 @@ class Count(enum.Enum):
     UPSTREAM_RESTARTS = 3  # shardns_child_restarts_total{role="upstream"}
     STUCK = 4  # shardns_child_stuck_total: killed because its heartbeat stood still
     HTTP_BUSY = 5  # shardns_http_busy: health and metrics ports that could not be had yet (a gauge)
+    # coredns_nodecache_setup_errors_total{errortype="..."}, see shardns.metrics.sources.SETUP_ERRORS:
+    SETUP_IPTABLES = 6
+    SETUP_IPTABLES_LOCK = 7
+    SETUP_INTERFACE_ADD = 8
+    SETUP_INTERFACE_CHECK = 9
+    SETUP_CONFIGMAP = 10
 
 
 class Tally:

@@ -175,7 +175,7 @@ def _become(
     """Be the child, from the fork to the end. Never returns: the supervisor's stack is above."""
     code = EXIT_BOOT
     try:
-        _forget_signals()
+        forget_signals()
         own = wiring.for_upstream() if child.seat == UPSTREAM else wiring.for_worker(child.seat)
         close_others(own.descriptors() | {control.fileno()})
         facts: Mapping[str, object] = {"role": child.role} | ({} if child.seat == UPSTREAM else {"slot": child.seat})
@@ -195,7 +195,7 @@ def _become(
         os._exit(code)
 
 
-def _forget_signals() -> None:
+def forget_signals() -> None:
     """The supervisor's handlers go; what a group is sent is ignored."""
     signal.set_wakeup_fd(-1)
     for number in _IGNORED:

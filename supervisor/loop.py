@@ -24,8 +24,9 @@ from shardns.role import Count, Message, Wiring, Word
 from supervisor import segments as memory
 from supervisor.actions import UPSTREAM, Abandon, Action, Adopt, Child, Exit, Kill, Retire, Say, Spawn
 from supervisor.children import Children, Main, Running, run_role
-from supervisor.generation import Limits, Machine
+from supervisor.generation import Limits, Machine, Mode
 from supervisor.heartbeat import LOOK_S, Watch
+from supervisor.network.node import Node
 from supervisor.options import NAMELESS, Options
 from supervisor.privileges import Account
 from supervisor.signals import SignalPipe
@@ -71,7 +72,8 @@ class Supervisor:
         self._poll = select.poll()
         self._children = Children(self._poll, account, main)
         self._watch: Watch[Child] = Watch(options.heartbeat_timeout_s)
-        self._dns = DnsSockets(options.workers)
+        self._node = Node(options.node, self._poll)
+        self._dns = DnsSockets(options.workers, options.local_ips if options.node.sets_interface else ())
         self._http = HttpSockets()
         self._held: dict[Child, set[str]] = {}  # which HTTP sockets each upstream process has
         self._wirings: dict[int, Wiring] = {}
@@ -88,6 +90,14 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until the end; the exit code."""
+        try:
+            self._node.prepare()
+            return self._run()
+        finally:
+            self._node.tear_down()
+
+    def _run(self) -> int:
+        """Serve, on a node that has its addresses; the exit code."""
         try:
             self._plan = self._source.load()
             self._dns.open(listen_addresses(self._plan).values())
@@ -137,6 +147,7 @@ class Supervisor:
     def _finish(self) -> None:
         """Leave nothing behind but the table."""
         self._children.end_all()
+        self._node.tear_down()
         self._signals.close()
         if self._options.pid_file:
             Path(self._options.pid_file).unlink(missing_ok=True)
@@ -184,13 +195,16 @@ class Supervisor:
             if fd == self._signals.fileno():
                 for number in self._signals.take():
                     self._signalled(number)
-            else:
+            elif not self._node.heard(fd, time.monotonic()):
                 for child, message in self._children.heard(fd):
                     self._said(child, message)
         for running, code in self._children.reap():
             self._ended(running, code)
         now = time.monotonic()
         self._look(now)
+        self._node.tick(now)
+        for kind, errors in self._node.errors.items():
+            self._tally[Count[f"SETUP_{kind.upper()}"]] = errors
         if self._next_http is not None and self._next_http <= now:
             self._open_http(self._plan, now)
         if self._next_poll is not None and self._next_poll <= now:
@@ -203,7 +217,7 @@ class Supervisor:
     def _wait_ms(self) -> int:
         """How long nothing may be due."""
         now = time.monotonic()
-        times = [self._next_look, self._machine.wake_at(), self._next_http, self._next_poll]
+        times = [self._next_look, self._machine.wake_at(), self._node.wake_at(), self._next_http, self._next_poll]
         wait_s = min(at for at in times if at is not None) - now
         return max(0, round(wait_s * 1000 + 0.5))
 
@@ -280,6 +294,8 @@ class Supervisor:
                 case Spawn(child, restarts):
                     self._spawn(child, restarts)
                 case Say(child, word):
+                    if word is Word.DRAIN and self._machine.mode is Mode.DRAINING:
+                        self._node.withdraw()  # kube-dns is asked from here on; what has arrived is still answered
                     self._children.say(child, word)
                 case Kill(child, number):
                     self._children.kill(child, number)
@@ -320,6 +336,7 @@ class Supervisor:
             if self._options.pid_file:
                 write_pid_file(self._options.pid_file)
             where = [shown(address) for address in listen_addresses(self._plan).values()]
+            self._node.serve(time.monotonic())
             log.info("generation.serving", workers=self._options.workers, listening=where)
             if self._announce is not None:
                 self._announce(self._plan)

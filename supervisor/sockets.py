@@ -24,6 +24,7 @@ WILDCARDS = frozenset(["", "0.0.0.0", "::"])
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _IP_PKTINFO = 8  # linux/in.h
+_IP_FREEBIND = 15
 
 Address = tuple[str, int]
 Sockets = Mapping[tuple[int, int], socket.socket]
@@ -32,9 +33,10 @@ Sockets = Mapping[tuple[int, int], socket.socket]
 class DnsSockets:
     """The sockets of every listen address in use, by address and worker index."""
 
-    def __init__(self, workers: int) -> None:
-        """workers: sockets of each kind per address."""
+    def __init__(self, workers: int, ours: Collection[str] = ()) -> None:
+        """workers: sockets of each kind per address; ours: hosts that may be bound before an interface has them."""
         self.workers = workers
+        self._ours = frozenset(ours)
         self._open: dict[Address, tuple[list[socket.socket], list[socket.socket]]] = {}
 
     def open(self, addresses: Iterable[Address]) -> list[Address]:
@@ -47,7 +49,7 @@ class DnsSockets:
             if address in self._open:
                 continue
             try:
-                self._open[address] = _dns_sockets(address, self.workers)
+                self._open[address] = _dns_sockets(address, self.workers, is_ours=address[0] in self._ours)
             except OSError as error:
                 self.close(opened)
                 raise ConfigError(
@@ -148,14 +150,18 @@ def _bind_path(sock: socket.socket, path: str) -> None:
         os.umask(before)
 
 
-def _dns_sockets(address: Address, workers: int) -> tuple[list[socket.socket], list[socket.socket]]:
-    """UDP and TCP sockets of one address. Raises OSError, with none left open."""
+def _dns_sockets(address: Address, workers: int, *, is_ours: bool) -> tuple[list[socket.socket], list[socket.socket]]:
+    """UDP and TCP sockets of one address. Raises OSError, with none left open.
+
+    is_ours  the supervisor sees to it that an interface has the address. While it cannot, DNS goes on at the others,
+             and here as soon as somebody adds it (IP_FREEBIND, which takes no privilege).
+    """
     udp: list[socket.socket] = []
     tcp: list[socket.socket] = []
     try:
         for _ in range(workers):
-            udp.append(_bound(address, socket.SOCK_DGRAM))
-            tcp.append(_bound(address, socket.SOCK_STREAM))
+            udp.append(_bound(address, socket.SOCK_DGRAM, is_ours=is_ours))
+            tcp.append(_bound(address, socket.SOCK_STREAM, is_ours=is_ours))
         for sock in udp:
             _enlarge(sock)
             if address[0] in WILDCARDS:
@@ -170,8 +176,8 @@ def _dns_sockets(address: Address, workers: int) -> tuple[list[socket.socket], l
     return udp, tcp
 
 
-def _bound(address: Address, kind: int) -> socket.socket:
-    """A non-blocking socket bound to address. Raises OSError."""
+def _bound(address: Address, kind: int, *, is_ours: bool = False) -> socket.socket:
+    """A non-blocking socket bound to address, even if no interface has it when it is_ours. Raises OSError."""
     host, port = address
     if host in WILDCARDS:
         try:
@@ -181,16 +187,18 @@ def _bound(address: Address, kind: int) -> socket.socket:
                 raise
             return _bind(socket.AF_INET, kind, ("0.0.0.0", port))
     family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)[0]
-    return _bind(family, kind, sockaddr)
+    return _bind(family, kind, sockaddr, is_ours=is_ours)
 
 
-def _bind(family: int, kind: int, sockaddr: tuple[object, ...]) -> socket.socket:
+def _bind(family: int, kind: int, sockaddr: tuple[object, ...], *, is_ours: bool = False) -> socket.socket:
     """A non-blocking socket that shares its address with its twins. Raises OSError."""
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_ours:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)  # for IPv6 as well
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if sockaddr[0] == "::" else 1)
         sock.bind(sockaddr)

@@ -24,6 +24,7 @@ from shardns.metrics import (
 from shardns.metrics import (
     Memory as MetricsMemory,
 )
+from shardns.metrics.sources import SETUP_ERRORS
 from shardns.plan import Plan
 from shardns.plugins import cache
 from shardns.role import Count, Tally, Wiring
@@ -168,6 +169,7 @@ class Services:
             upstream_restarts=tally[Count.UPSTREAM_RESTARTS],
             children_stuck=tally[Count.STUCK],
             http_busy=tally[Count.HTTP_BUSY],
+            setup_errors={kind: tally[Count[f"SETUP_{kind.upper()}"]] for kind in SETUP_ERRORS},
             config_sha512=self._wiring.plan.digest if tally[Count.RELOADS] else "",
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shardns import log, units
-from supervisor.cli import corefiles
+from supervisor.cli import corefiles, nodeflags
 from supervisor.cli.gosyntax import Flag, FlagError, Given, parse
 from supervisor.options import Options
 
@@ -45,13 +45,7 @@ INSTEAD = (
     Flag("version", "false", "print the version and exit"),
     Flag("plugins", "false", "print the plugins and exit"),
 )
-NODE = (
-    Flag("setupinterface", "true", "set up the interface for -localip; only =false works in this version"),
-    Flag("setupiptables", "true", "set up the node's rules; only =false works in this version"),
-    Flag("interfacename", "nodelocaldns", "without effect unless -setupinterface", "NAME"),
-    Flag("syncinterval", "60", "without effect unless -setupinterface or -setupiptables", "INTERVAL"),
-    Flag("skipteardown", "false", "without effect unless -setupinterface or -setupiptables"),
-    Flag("health-port", "8080", "without effect unless -setupiptables; health names its own port", "PORT"),
+TEMPLATES = (
     Flag("corefile", "/etc/Corefile", "ignored, as node-cache does: -conf is what counts", "FILE"),
     Flag("basecorefile", "/etc/coredns/Corefile.base", "refused: this version fills in no templates", "FILE"),
     Flag("upstreamsvc", "kube-dns", "refused, as -basecorefile", "NAME"),
@@ -64,7 +58,8 @@ GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
     ("Processes and memory", PROCESSES),
     ("Logs", LOGS),
     ("Instead of serving", INSTEAD),
-    ("Flags of node-cache for setting up a node", NODE),
+    ("The node's interface and rules", nodeflags.NODE),
+    ("Flags of node-cache for Corefile templates", TEMPLATES),
 )
 ALL = tuple(flag for _, flags in GROUPS for flag in flags)
 
@@ -81,20 +76,18 @@ class Asked:
     warnings: tuple[str, ...] = ()
 
 
-def read(arguments: Sequence[str], *, is_local: Callable[[str], bool], auto_workers: Callable[[], int]) -> Asked:
+def read(arguments: Sequence[str], *, auto_workers: Callable[[], int]) -> Asked:
     """What the flags ask for. Raises FlagError at the first thing that is wrong or cannot be had.
 
-    is_local      whether an address belongs to this machine
     auto_workers  how many workers this machine's share of CPU is worth
     """
-    return understand(parse(arguments, ALL), is_local=is_local, auto_workers=auto_workers)
+    return understand(parse(arguments, ALL), auto_workers=auto_workers)
 
 
-def understand(given: Given, *, is_local: Callable[[str], bool], auto_workers: Callable[[], int]) -> Asked:
+def understand(given: Given, *, auto_workers: Callable[[], int]) -> Asked:
     """As read, of flags that are parsed."""
     given.no_rest()
-    local_ips = _local_ips(given)
-    _refuse_setup(given, local_ips, is_local)
+    local_ips = nodeflags.local_ips(given)
     _refuse_templates(given)
     is_forwarder = not local_ips and not given.text("conf")
     if local_ips and not given.text("conf"):
@@ -120,59 +113,10 @@ def understand(given: Given, *, is_local: Callable[[str], bool], auto_workers: C
         user=given.text("user"),
         shm_name=_shm_name(given.text("shm-name")),
         heartbeat_timeout_s=_heartbeat(given.text("heartbeat-timeout")),
+        node=nodeflags.wishes(given, local_ips, dns_port),
         control=_control(given.text("control")),
     )
     return Asked(options, _warnings(given))
-
-
-def _local_ips(given: Given) -> tuple[str, ...]:
-    """The addresses of -localip, in their order. Families may be mixed, which node-cache cannot."""
-    if not given.has("localip"):
-        return ()
-    found: list[str] = []
-    for text in given.text("localip").split(","):
-        try:
-            address = str(ipaddress.ip_address(text))
-        except ValueError:
-            raise FlagError(f'invalid localip specified - "{text}"') from None
-        if "%" in text:
-            raise FlagError(f'invalid localip specified - "{text}"')
-        if address not in found:
-            found.append(address)
-    return tuple(found)
-
-
-def _refuse_setup(given: Given, local_ips: tuple[str, ...], is_local: Callable[[str], bool]) -> None:
-    """Setting up interface and rules is another version's; a node that waits for it must hear so."""
-    strange = [address for address in local_ips if not is_local(address)]
-    for name, what in (("setupinterface", "the interface"), ("setupiptables", "the rules")):
-        if not local_ips or not given.truth(name):
-            continue
-        if given.has(name):
-            raise FlagError(
-                f"-{name}: this version does not set up {what} of a node; set it up otherwise and give -{name}=false"
-            )
-        if strange:
-            raise FlagError(
-                f"-localip {strange[0]} is no address of this machine, and this version does not set up {what}; "
-                f"set it up otherwise and give -{name}=false"
-            )
-    interface_off = given.has("setupinterface") and not given.truth("setupinterface")
-    rules_off = given.has("setupiptables") and not given.truth("setupiptables")
-    moot = {
-        "interfacename": interface_off,
-        "health-port": rules_off,
-        "syncinterval": interface_off and rules_off,
-        "skipteardown": interface_off and rules_off,
-    }
-    for name, is_moot in moot.items():
-        if given.has(name) and given.text(name) != given.defaults[name] and not is_moot:
-            raise FlagError(
-                f"-{name}: this version does not set up nodes; "
-                "give -setupinterface=false and -setupiptables=false with it"
-            )
-    if given.has("health-port") and not given.text("health-port").isdigit():
-        raise FlagError(f'-health-port must be a number, got "{given.text("health-port")}"')
 
 
 def _refuse_templates(given: Given) -> None:

@@ -18,6 +18,7 @@ from supervisor.cli.gosyntax import FlagError, Given, parse
 SUBCOMMANDS = {  # word to the module that has run(arguments) -> exit code
     "check": "supervisor.cli.check",
     "demo": "supervisor.cli.demo",
+    "teardown": "supervisor.cli.teardown",
     "reload": "supervisor.cli.operator",
     "cache": "supervisor.cli.operator",
     "status": "supervisor.cli.operator",
@@ -54,10 +55,10 @@ def fail(error: FlagError) -> int:
 
 def serve(given: Given) -> int:
     """Run the supervisor."""
-    from supervisor import cpus, interfaces, signals
+    from supervisor import cpus, signals
 
     signals.hold()
-    asked = flags.understand(given, is_local=interfaces.is_local, auto_workers=cpus.auto_workers)
+    asked = flags.understand(given, auto_workers=cpus.auto_workers)
     options = asked.options
     shardns_log.configure(options.log_format, options.log_level)
     shardns_log.never_block()

@@ -24,6 +24,7 @@ shardns: a node-local DNS cache for Kubernetes, a drop-in for node-cache
   shardns check FILE [flags]      print what a Corefile means, or everything that is wrong with it
   shardns demo [-p PORT]          serve in front of a stand-in for kube-dns, to try things out
   shardns reload [--control C]    have a running shardns read its Corefile again
+  shardns teardown [flags]        remove the interface and the rules that a killed shardns left behind
   shardns cache ...               look into the cache of a running shardns (shardns cache help)
 
 Without -conf and -localip it is a forwarder on 127.0.0.1:1053 for the nameservers of /etc/resolv.conf.
@@ -74,7 +75,7 @@ def announce(plan: Plan) -> None:
 def _is_old(flag: Flag) -> bool:
     """Whether node-cache has it: those are shown with one dash, as its manifests write them."""
     ours = (*flags.PROCESSES, *flags.LOGS)
-    return flag not in ours
+    return flag not in ours and flag.name != "netfilter"
 
 
 def _line(flag: Flag, dash: str) -> str:

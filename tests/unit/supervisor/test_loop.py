@@ -365,6 +365,11 @@ def test_tally_counts_what_the_supervisor_did(options):
         "UPSTREAM_RESTARTS": 0,
         "STUCK": 0,
         "HTTP_BUSY": 0,
+        "SETUP_IPTABLES": 0,
+        "SETUP_IPTABLES_LOCK": 0,
+        "SETUP_INTERFACE_ADD": 0,
+        "SETUP_INTERFACE_CHECK": 0,
+        "SETUP_CONFIGMAP": 0,
     }
 
 

@@ -8,13 +8,12 @@ from supervisor.cli import corefiles
 from supervisor.cli.flags import ALL, CACHE_MIN_BYTES, Asked, read
 from supervisor.cli.gosyntax import FlagError
 
-LOCAL = {"127.0.0.1", "::1", "192.0.2.7"}
 NO_SETUP = "-setupinterface=false -setupiptables=false"
 
 
 def understood(arguments: str) -> Asked:
-    """The command line, on a machine with the addresses of LOCAL that is worth 3 workers."""
-    return read(arguments.split(), is_local=LOCAL.__contains__, auto_workers=lambda: 3)
+    """The command line, on a machine that is worth 3 workers."""
+    return read(arguments.split(), auto_workers=lambda: 3)
 
 
 def refused(arguments: str) -> str:
@@ -60,7 +59,7 @@ def test_localip_with_a_space_is_refused():
     """The space of "127.0.0.1, 192.0.2.7" makes two arguments; one inside quotes is part of the address."""
     assert refused("-localip 127.0.0.1, 192.0.2.7") == "extra command line arguments: [192.0.2.7]"
     with pytest.raises(FlagError, match='invalid localip specified - "127.0.0.2 "'):
-        read(["-localip", "127.0.0.2 ", "-conf", "x"], is_local=LOCAL.__contains__, auto_workers=lambda: 1)
+        read(["-localip", "127.0.0.2 ", "-conf", "x"], auto_workers=lambda: 1)
 
 
 def test_empty_localip_is_refused():
@@ -93,27 +92,16 @@ def test_localip_needs_conf():
     assert "-conf FILE" in refused(f"-localip 127.0.0.1 {NO_SETUP}")
 
 
+def test_the_node_is_set_up_as_the_flags_say():
+    """What is served is what interface and rules are made for."""
+    node = understood("-localip 169.254.20.10,::1 -p 5353 -conf x -health-port 8099 -skipteardown").options.node
+    assert (node.local_ips, node.dns_port, node.health_port) == (("169.254.20.10", "::1"), 5353, 8099)
+    assert node.skips_teardown
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (f"-localip 169.254.20.10 -conf x {NO_SETUP}", ""),
-        ("-localip 127.0.0.1 -conf x", ""),
-        ("-conf x -setupinterface -setupiptables", ""),
-        ("-localip 169.254.20.10 -conf x", "-setupinterface=false"),
-        ("-localip 169.254.20.10 -conf x -setupinterface=false", "-setupiptables=false"),
-        ("-localip 127.0.0.1 -conf x -setupinterface", "-setupinterface: this version"),
-        ("-localip 127.0.0.1 -conf x -setupiptables=true", "-setupiptables: this version"),
-        ("-conf x -interfacename nodelocaldns", ""),
-        ("-conf x -interfacename other", "-interfacename"),
-        (f"-conf x -interfacename other {NO_SETUP}", ""),
-        ("-conf x -skipteardown", "-skipteardown"),
-        (f"-conf x -skipteardown=true {NO_SETUP}", ""),
-        ("-conf x -skipteardown -setupinterface=false", "-skipteardown"),
-        (f"-conf x -syncinterval 1ns {NO_SETUP}", ""),
-        ("-conf x -syncinterval 10s", "-syncinterval"),
-        ("-conf x -health-port 8099", "-health-port"),
-        ("-conf x -health-port 8099 -setupiptables=false", ""),
-        (f"-conf x -health-port http {NO_SETUP}", "-health-port must be a number"),
         ("-conf x -upstreamsvc kube-dns-upstream", "-upstreamsvc"),
         ("-conf x -basecorefile /etc/coredns/Corefile.base", "-basecorefile"),
         ("-conf x -kubednscm=", ""),
@@ -123,7 +111,7 @@ def test_localip_needs_conf():
         ("-conf x -reloadwithsignal", "-reloadwithsignal"),
     ],
 )
-def test_flags_of_a_node(arguments, words):
+def test_flags_of_templates(arguments, words):
     """What has no effect yet is refused by name, never swallowed, unless node-cache would not act on it either."""
     if words:
         assert words in refused(arguments)
