@@ -75,6 +75,12 @@ def test_hit_is_authoritative(front):
         assert not {"TC", "AD", "CD"} & flags(ours)
 
 
+def test_aa_of_a_miss_is_the_upstreams(scripted):
+    """The first answer has AA as the nameserver gave it; the same from the cache has it always."""
+    made, _ = scripted({"a.example.org.": Say("a.example.org. 30 IN A 192.0.2.1", aa=False)})
+    assert ["AA" in flags(ask("a.example.org", port=made.port)) for _ in range(3)] == [False, True, True]
+
+
 def test_names_keep_the_clients_case(served):
     """A client that mixes the case of its question gets it back so (0x20), from one entry for all spellings."""
     for spelling in ("db-0.db.default.svc.cluster.local", "DB-0.dB.Default.svc.CLUSTER.local", "dB-0.Db.deFault.svc.x"):

@@ -2,10 +2,10 @@
 
 import contextlib
 import functools
+import socket
 import threading
 import time
 
-import dns.message
 import pytest
 
 from tests.e2e import shardns as program
@@ -200,16 +200,31 @@ def test_unreadable_answers(launch):
 
 
 def test_answers_of_strangers(launch):
-    """By UDP only the answer with the id, the question and the sender that were asked is taken."""
+    """By UDP an answer from another port, with another id or another question is passed over: the right one counts."""
+    lie = fake.respond(wire.query("a.example.org"))
+    assert lie is not None
+    lie = lie[:-4] + b"\xc0\0\2\x42"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, socket.socket(server.family, server.type) as other:
+        for sock in (server, other):
+            sock.bind(("127.0.0.1", 0))
 
-    def spoofed(query: bytes) -> bytes | None:
-        message = dns.message.from_wire(query)
-        return b"".join([(message.id ^ 1).to_bytes(2), fake.respond(query)[2:]])  # type: ignore[index]
+        def serve():
+            query, client = server.recvfrom(512)
+            other.sendto(query[:2] + lie[2:], client)
+            server.sendto((int.from_bytes(query[:2]) ^ 1).to_bytes(2) + lie[2:], client)
+            question = fake.respond(query.replace(b"\1a\7", b"\1b\7"))
+            assert question is not None
+            server.sendto(question, client)
+            time.sleep(0.05)
+            server.sendto(fake.respond(query) or b"", client)
 
-    with fake.nameserver(respond=spoofed) as server:
-        made = launch(PLAIN, upstream=_at(server))
-        answer = ask("a.example.org", port=made.port, timeout_s=8)
-        assert (rcode(answer), texts(answer)) == ("SERVFAIL", [])
+        thread = threading.Thread(target=serve)
+        made = launch(PLAIN, upstream=f"127.0.0.1:{server.getsockname()[1]}")
+        thread.start()
+        answer = ask("a.example.org", port=made.port)
+        thread.join()
+        assert answer.answer[0][0].to_text() == fake.address_text("a.example.org")
+        assert ask("a.example.org", port=made.port).answer == answer.answer
 
 
 def test_answer_in_other_case(scripted):

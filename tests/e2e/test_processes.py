@@ -147,6 +147,42 @@ def test_stops_while_queries_are_under_way(launch):
             assert sock.recv(4096).endswith(fake.address_of(wire.name("a.example.org")))
 
 
+def test_misses_survive_the_upstream_process(launch):
+    """What clients wait for when the upstream process is killed is answered by the next one, by UDP and TCP alike."""
+    with fake.nameserver(delay_s=0.7) as server:
+        made = launch(upstream=f"127.0.0.1:{server.port}")
+        with wire.stream(made.port) as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect(("127.0.0.1", made.port))
+            sock.settimeout(5)
+            sock.send(wire.query("udp.example.org"))
+            client.send(wire.query("tcp.example.org"))
+            wait_until(lambda: server.queries == 2, what="both to be asked upstream")
+            os.kill(made.pids()["upstream"], signal.SIGKILL)
+            assert client.receive().endswith(fake.address_of(wire.name("tcp.example.org")))
+            assert sock.recv(4096).endswith(fake.address_of(wire.name("udp.example.org")))
+
+
+def test_nothing_leaks(made):
+    """Clients that come and go, and asks that end in every way, leave no descriptor open in any process."""
+
+    def descriptors():
+        return {role: len(os.listdir(f"/proc/{pid}/fd")) for role, pid in made.pids().items()}  # noqa: PTH208 - numbers
+
+    def use(start):
+        for n in range(start, start + 40):
+            with wire.stream(made.port) as client:
+                client.send(wire.query(f"n{n}.example.org"), wire.query(f"servfail{n}.example.org"))
+                client.receive()
+            made.http("METRICS", "/metrics" if n % 2 else "/nothing")
+
+    use(0)
+    wait_until(lambda: made.scrape().total("shardns_worker_tcp_open") == 0, what="connections to be closed")
+    before = descriptors()
+    use(40)
+    wait_until(lambda: made.scrape().total("shardns_worker_tcp_open") == 0, what="connections to be closed")
+    wait_until(lambda: descriptors() == before, what=f"descriptors to be as before: {before}")
+
+
 @pytest.mark.parametrize("workers", ["1", "auto"])
 def test_numbers_of_workers(launch, workers):
     """--workers takes a number or auto, which is at least one."""

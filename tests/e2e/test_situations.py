@@ -5,7 +5,7 @@ import pytest
 from perf.situations import Skipped
 from perf.situations.__main__ import SITUATIONS
 
-SCALE = {"closing-upstream": 0.15, "silent-replica": 0.5, "kill-worker": 0.3, "kill-upstream": 0.4}
+SCALE = {"closing-upstream": 0.1, "reload-warm": 0.33, "silent-replica": 0.5, "kill-worker": 0.3, "kill-upstream": 0.4}
 SCALE |= {"full-table": 0.05, "full-memory": 0.02}
 
 
