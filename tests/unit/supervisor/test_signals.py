@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import threading
 
 import pytest
 
@@ -25,8 +26,8 @@ def test_signals_wait_in_order():
 def test_early_signals_are_kept():
     """SIGTERM and SIGUSR1 that come while the program starts are acted on when it can."""
     hold()
-    os.kill(os.getpid(), signal.SIGUSR1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    for number in (signal.SIGUSR1, signal.SIGTERM):  # to this thread: another one of the test run's would take them
+        signal.pthread_kill(threading.get_ident(), number)
     with contextlib.closing(SignalPipe()) as pipe:
         assert set(pipe.take()) == {signal.SIGUSR1, signal.SIGTERM}
 
