@@ -54,6 +54,8 @@ Event = Literal[
     "serve.failed",
     # upstream process
     "table.recovered",
+    "hosts.loaded",
+    "hosts.failed",
     "loop.probe_failed",
     "loop.detected",
     "http.failed",

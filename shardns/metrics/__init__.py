@@ -10,13 +10,14 @@ page        all of them as text
 
 from shardns.metrics.counters import Reader, Totals
 from shardns.metrics.page import CONTENT_TYPE, Page
-from shardns.metrics.sources import CacheCounts, CacheView, Control, Memory, PluginView, Sources, TableUse
+from shardns.metrics.sources import CacheCounts, CacheView, Control, LocalCounts, Memory, PluginView, Sources, TableUse
 
 __all__ = [
     "CONTENT_TYPE",
     "CacheCounts",
     "CacheView",
     "Control",
+    "LocalCounts",
     "Memory",
     "Page",
     "PluginView",

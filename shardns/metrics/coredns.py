@@ -20,7 +20,7 @@ from prometheus_client.metrics_core import (
 from shardns.dns import codes
 from shardns.metrics import histogram
 from shardns.metrics.counters import PROTOS, Row
-from shardns.metrics.sources import SETUP_ERRORS, CacheView, PoolsLike, RowLike, Sources
+from shardns.metrics.sources import SETUP_ERRORS, CacheView, LocalCounts, PoolsLike, RowLike, Sources
 
 TIME: Final = histogram.bounds_text(histogram.TIME_S)
 SLIM_TIME: Final = histogram.bounds_text(histogram.SLIM_TIME_S)
@@ -243,6 +243,27 @@ def proxy_rcode(rcode: int) -> str:
     return str(rcode) if text.startswith("RCODE") else text
 
 
+def local(counts: LocalCounts) -> Iterator[Metric]:
+    """coredns_hosts_entries and coredns_template_* (plugin/hosts/metrics.go, plugin/template/metrics.go)."""
+    entries = GaugeMetricFamily(
+        "coredns_hosts_entries", "The combined number of entries in hosts and Corefile.", labels=("hostsfile",)
+    )
+    for path, number in counts.hosts_entries.items():
+        entries.add_metric((path,), number)
+    yield entries
+    labels = (*_ZONE, "class", "type")
+    more = (*labels, "section", "template")
+    for name, text, names, counted in (
+        ("matches", "Counter of template regex matches.", labels, counts.template_matches),
+        ("template_failures", "Counter of go template failures.", more, counts.template_failures),
+        ("rr_failures", "Counter of mis-templated RRs.", more, counts.template_rr_failures),
+    ):
+        family = CounterMetricFamily(f"coredns_template_{name}", text, labels=names)
+        for (server_, zone, *values), number in counted.items():
+            family.add_metric((server_, zone, "", *values), number)
+        yield family
+
+
 # Plugins that no query passes through: CoreDNS does not list them (plugin/metrics/setup.go asks for handlers).
 _NO_HANDLERS: Final = frozenset({"bind", "debug", "health", "pprof", "ready", "reload", "timeouts"})
 
@@ -271,7 +292,9 @@ def server(sources: Sources) -> Iterator[Metric]:
         "coredns_health_request_failures", "The number of times the health check failed.", sources.health_failures
     )
     yield GaugeMetricFamily(
-        "coredns_hosts_reload_timestamp_seconds", "The timestamp of the last reload of hosts file.", 0
+        "coredns_hosts_reload_timestamp_seconds",
+        "The timestamp of the last reload of hosts file.",
+        sources.local.hosts_changed_s,
     )
     yield CounterMetricFamily(
         "coredns_reload_failed", "Counter of the number of failed reload attempts.", control.reloads_failed
@@ -307,4 +330,5 @@ def steps(sources: Sources, rows: Sequence[Row]) -> list[Callable[[], Iterator[M
         lambda: proxy(sources.pools),
         lambda: forward_before_1_11(sources.pools),
         lambda: server(sources),
+        lambda: local(sources.local),
     ]

@@ -5,6 +5,7 @@ Numbers that others keep are reached through functions or live objects, so that 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -164,6 +165,22 @@ class Control:
 
 
 @dataclass(slots=True)
+class LocalCounts:
+    """Counts of the plugins that answer by themselves; never reset while the process lives."""
+
+    hosts_entries: dict[str, int] = field(default_factory=dict)
+    """By the path of the hosts file: its entries and those of the Corefile."""
+    hosts_changed_s: float = 0.0
+    """When the hosts file that was read last had been changed, seconds since the epoch."""
+    template_matches: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """By (server, zone, class, type)."""
+    template_failures: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """By (server, zone, class, type, section, template)."""
+    template_rr_failures: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """Likewise."""
+
+
+@dataclass(slots=True)
 class Sources:
     """All the page needs."""
 
@@ -185,3 +202,4 @@ class Sources:
     health_failures: int = 0
     panics: int = 0
     """Queries under which our own code failed."""
+    local: LocalCounts = field(default_factory=LocalCounts)

@@ -60,7 +60,7 @@ _ORDER: tuple[tuple[str, bool], ...] = (
     ("minimal", False),
     ("template", False),
     ("transfer", False),
-    ("hosts", False),
+    ("hosts", BUILT),
     ("route53", False),
     ("azure", False),
     ("clouddns", False),

@@ -1,31 +1,35 @@
 """How the misses of each server block are answered: the plugins below `cache`, in their order.
 
-In this version those are `loop`, which only watches (loopcheck.py), and one or more `forward`: the first whose FROM
-fits and that does not except the name takes the query (CoreDNS 1.13.2 plugin/forward/forward.go, match).
+First come those that answer by themselves (local.py), then `loop`, which only watches (loopcheck.py), then one or more
+`forward`: the first whose FROM fits and that does not except the name takes the query (CoreDNS 1.13.2
+plugin/forward/forward.go, match).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import monotonic_ns
 
 from shardns import log
 from shardns.core import lib
 from shardns.dns import codes, names
+from shardns.dns.answer import Question
 from shardns.exchange import Failure, Outcome, Pool, PoolConfig, PoolStats, Upstream
 from shardns.plan import Block, Plan
-from shardns.plugins import cache, errors, forward
+from shardns.plugins import cache, errors, forward, hosts
 from shardns.querylog.errors import ErrorLog
 from shardns.upstream.flights import Flight
+from shardns.upstream.local import Asked, Done, Local, Locals
 
-Done = Callable[[Outcome], None]
+_LOCAL = frozenset({hosts.NAME})
 
 STORE_ALL = int(lib.SHD_STORE_SUCCESS | lib.SHD_STORE_DENIAL | lib.SHD_STORE_FAILURE)
 MAX_AGE_S = 30.0
 """Age of a connection to an upstream without max_age: kube-dns replicas come and go behind one address."""
-NO_PLUGIN = Outcome(None, "", Failure.ALL_DOWN, "plugin/forward: no next plugin found")
-"""For names that no `forward` takes (CoreDNS plugin.NextOrFailure)."""
+
+_HANDLERS = ("template", "hosts", "loop", "forward")
+"""The plugins below `cache`, in their order."""
 
 
 def pool_config(stanza: forward.Stanza) -> PoolConfig:
@@ -61,6 +65,9 @@ class Route:
         first = stanzas[0] if len(stanzas) == 1 else None
         takes_all = first is not None and not first.excepted and _covers(first.zones, block.zones)
         self._only = self._ways[0][1] if takes_all else None
+        last = next((name for name in reversed(_HANDLERS) if name in block.plugins), forward.NAME)
+        # CoreDNS plugin.NextOrFailure
+        self._nobody = Outcome(None, "", Failure.ALL_DOWN, f"plugin/{last}: no next plugin found")
         reports = block.plugins.get(errors.NAME)
         self._errors = ErrorLog(reports.consolidate) if isinstance(reports, errors.Config) else None
         self.stale = self._cache is not None and self._cache.stale_s > 0
@@ -93,7 +100,7 @@ class Route:
         """Ask the first `forward` that takes the name."""
         pool = self._only or self._pool_for(flight.name.lower())
         if pool is None:
-            self._loop.call_soon(done, NO_PLUGIN)
+            self._loop.call_soon(done, self._nobody)
         else:
             pool.ask(flight.query, flight.over_tcp, done)
 
@@ -101,8 +108,8 @@ class Route:
         return next((pool for stanza, pool in self._ways if stanza.takes(name)), None)
 
     def failed(self, flight: Flight, outcome: Outcome) -> None:
-        """Hand a flight without an answer to the block's `errors`."""
-        if self._errors is None:
+        """Hand a flight without an answer to the block's `errors`; one that nothing is said of was meant so."""
+        if self._errors is None or (isinstance(outcome, Local) and not outcome.detail):
             return
         rcode = codes.Rcode.REFUSED if outcome.failure is Failure.MAX_CONCURRENT else codes.Rcode.SERVFAIL
         text = self._errors.note(monotonic_ns(), rcode, flight.name, codes.type_text(flight.qtype), outcome.detail)
@@ -122,13 +129,54 @@ class Route:
             await pool.close()
 
 
+class LocalRoute(Route):
+    """The way of a block whose own plugins are asked first."""
+
+    def __init__(self, block: Block, stats: PoolStats, shared: Locals) -> None:
+        """Read what the plugins read."""
+        super().__init__(block, stats, shared.loop)
+        self._shared = shared
+        self._plugins = shared.plugins_of(list(block.plugins.values()))
+        reports = block.plugins.get(errors.NAME)
+        self._stacktrace = isinstance(reports, errors.Config) and reports.stacktrace
+
+    def ask(self, flight: Flight, done: Done) -> None:
+        """Ask the plugins in their order, then the first `forward` that takes the name."""
+        shared = self._shared
+        asked = Asked(Question.of(flight.query), flight.row, self._stacktrace)
+        try:
+            server = shared.server_of(flight.row)
+            for plugin in self._plugins:
+                said = plugin.answer(asked.question, server)
+                if said is not None:
+                    shared.say(said, asked, self.plugin if self._cache else plugin.writer, done)
+                    return
+        except Exception as error:  # noqa: BLE001 - a plugin's fault costs its query, not the process
+            shared.panicked(error, asked, done)
+            return
+        super().ask(flight, done)
+
+    def tick(self, now_ns: int) -> None:
+        """Let the plugins look at their files."""
+        super().tick(now_ns)
+        for plugin in self._plugins:
+            plugin.tick(now_ns)
+
+
 class Routes:
     """The routes of all blocks, and the counts of all their pools."""
 
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
         """Nothing is connected before the first miss."""
         self.stats = PoolStats()
-        self.by_block = {block.index: Route(block, self.stats, loop) for block in plan.blocks}
+        self.local = Locals(plan, loop)
+        self.by_block = {block.index: self._route(block, loop) for block in plan.blocks}
+
+    def _route(self, block: Block, loop: asyncio.AbstractEventLoop) -> Route:
+        """A block with `forward` only has the short way."""
+        if _LOCAL.isdisjoint(block.plugins):
+            return Route(block, self.stats, loop)
+        return LocalRoute(block, self.stats, self.local)
 
     def tick(self, now_ns: int) -> None:
         """About twice a second."""

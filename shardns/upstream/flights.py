@@ -9,6 +9,7 @@ no ask: the next one takes them all again.
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from shardns.core import ffi, lib
 from shardns.dns import codes, names
 from shardns.exchange import Failure, Outcome
 from shardns.missline import Request
+from shardns.upstream.local import Local
 
 TAKE = 4096 + 1024
 """Asks per take: a scan after a restart wants room for a whole ring (SHD_ASKS)."""
@@ -27,6 +29,8 @@ TAKEN = struct.Struct("=IIIHHHBBBB2x280s296s")
 PATIENCE_S = 1.8
 """How long a client waits for a fresh answer while there is a stale one (RFC 8767 s.5, client response timer)."""
 HINFO = int(codes.Type.HINFO)
+OURSELVES = struct.pack("=HH4s8x", socket.AF_INET, 0, bytes((127, 0, 0, 1)))
+"""The sockaddr that our own questions come from, for logs."""
 
 assert ffi.sizeof("struct shd_taken") == TAKEN.size
 
@@ -38,15 +42,27 @@ class WireClient(Protocol):
         """Queue the reply to request."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Ourselves:
+    """A client in this process."""
+
+    done: Callable[[bytes], None]
+
+    def answer(self, _request: Request, wire: bytes) -> None:
+        """Hand the reply over."""
+        self.done(wire)
+
+
 class Flight:
     """One upstream query and who waits for it."""
 
-    __slots__ = ("block", "is_late", "key", "over_tcp", "qtype", "query", "waiters", "wires")
+    __slots__ = ("block", "is_late", "key", "over_tcp", "qtype", "query", "row", "waiters", "wires")
 
-    def __init__(self, key: bytes, block: int, qtype: int, over_tcp: bool, query: bytes) -> None:
+    def __init__(self, key: bytes, block: int, qtype: int, over_tcp: bool, query: bytes, row: int = 0) -> None:
         """Without anybody who waits."""
         self.key = key
         self.block = block
+        self.row = row  # counters row of the first who asked
         self.qtype = qtype
         self.over_tcp = over_tcp
         self.query = query  # the whole message to ask upstream, id 0
@@ -123,12 +139,12 @@ class Flights:
             return False
         count = lib.shd_take(self._finish, monotonic_ns(), self._taken, TAKE, self._more)
         flights = self._flights
-        for waiter, block, _row, qtype, _class, query_len, kind, _len, over_tcp, _opt, key, query in TAKEN.iter_unpack(
+        for waiter, block, row, qtype, _class, query_len, kind, _len, over_tcp, _opt, key, query in TAKEN.iter_unpack(
             self._taken_octets[: count * TAKEN.size]
         ):
             flight = flights.get(key)
             if flight is None:
-                flight = Flight(key, block, qtype, bool(over_tcp), query[:query_len])
+                flight = Flight(key, block, qtype, bool(over_tcp), query[:query_len], row)
                 flight.waiters.append(waiter)
                 self._start(flight, kind)
             else:
@@ -154,12 +170,12 @@ class Flights:
             if request.kind == lib.SHD_ASK_CLIENT:
                 client.answer(request, bytes(ffi.buffer(self._out, length)) if length > 0 else b"")
             return
-        _waiter, block, _row, qtype, _class, query_len, _kind, _len, _tcp, _opt, key, query = TAKEN.unpack(
+        _waiter, block, row, qtype, _class, query_len, _kind, _len, _tcp, _opt, key, query = TAKEN.unpack(
             ffi.buffer(self._one)
         )
         flight = self._flights.get(key)
         if flight is None:
-            flight = Flight(key, block, qtype, True, query[:query_len])
+            flight = Flight(key, block, qtype, True, query[:query_len], row)
             self._start(flight, request.kind)
         else:
             self.counts.joined += 1
@@ -169,6 +185,12 @@ class Flights:
                 self._lose_patience(flight)
         if qtype == HINFO:
             self._seen_hinfo(flight)
+
+    def ask_ourselves(self, query: bytes, listener: int, done: Callable[[bytes], None]) -> None:
+        """Ask as a TCP client of a listener would. done gets the reply, b"" for none, and is never called from here."""
+        now_ns = monotonic_ns()
+        request = Request(0, lib.SHD_ASK_CLIENT, listener, lib.SHD_IPV4, OURSELVES, now_ns, query)
+        self._loop.call_soon(self.take_wire, _Ourselves(done), request)
 
     def abandon(self) -> None:
         """Take and answer nothing more: what is open stays in its ring, or with its worker, for our successor."""
@@ -202,6 +224,11 @@ class Flights:
             return
         route = self._routes[flight.block]
         stores = route.stores
+        plugin = route.plugin
+        if isinstance(outcome, Local):
+            plugin = outcome.writer
+            if not outcome.is_kept:
+                stores = 0
         if stores is None:
             stores = route.stores_of(flight.name)
         now_ns = monotonic_ns()
@@ -222,7 +249,7 @@ class Flights:
                 lib.shd_finish_accept(self._finish, wire, len(wire), flight.key, flight.block, 0, now_ns)
             else:
                 how = lib.SHD_FROM_STALE if found == STALE else lib.SHD_FROM_TABLE
-        self._reply(flight, how, -1, route.plugin)
+        self._reply(flight, how, -1, plugin)
 
     def _fail(self, flight: Flight, outcome: Outcome) -> None:
         """No answer came: a stale one if there is one, else SERVFAIL (REFUSED over max_concurrent)."""

@@ -47,6 +47,7 @@ class UpstreamProcess:
         self._routes = Routes(wiring.plan, loop)
         self._loops = LoopCheck(_loop_targets(wiring), self._fatal)
         self._flights = Flights(self._memory.finish, self._routes.by_block, loop=loop, seen_hinfo=self._seen_hinfo)
+        self._routes.local.ask = self._flights.ask_ourselves
         self._misses = MissServer(self._flights.take_wire)
         self._services = Services(
             wiring, self._memory, self._routes, self._flights, reload=lambda: self._say(Word.RELOAD)

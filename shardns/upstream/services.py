@@ -62,6 +62,7 @@ class Services:
         self._memory = memory
         self._tally = Tally.mapped(wiring.tally)
         self.sources = self._make_sources(wiring, routes, flights)
+        routes.local.count_panic = self._count_panic
         self._reload = reload
         self._page = Page(self.sources)
         self.endpoints = Endpoints(self._page, wiring.worker_count)
@@ -136,7 +137,11 @@ class Services:
             plugins=tuple(plugin_views(plan)),
             caches=tuple(self._cache_views(plan)),
             control=self._control,
+            local=routes.local.counts,
         )
+
+    def _count_panic(self) -> None:
+        self.sources.panics += 1
 
     def _cache_views(self, plan: Plan) -> list[CacheView]:
         views = []

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shardns.exchange.stats import PoolStats
-from shardns.metrics import CacheCounts, CacheView, Control, Page, PluginView, TableUse
+from shardns.metrics import CacheCounts, CacheView, Control, LocalCounts, Page, PluginView, TableUse
 from tests.unit.metrics.segments import FlightCounts, RowView, count, world
 
 V4 = "dns://127.0.0.1:1053"
@@ -70,7 +70,11 @@ def used_fixture():
             reloads=1, reloads_failed=3, worker_restarts=2, setup_errors={"configmap": 5}, config_sha512="ab" * 64
         ),
     }
-    with world(ROWS, **more) as w:
+    local = LocalCounts(hosts_entries={"/etc/hosts": 4}, hosts_changed_s=1.5)
+    local.template_matches[V4, "example.org.", "IN", "A"] = 2
+    local.template_failures[V4, "example.org.", "IN", "A", "answer", "{{ index .Match 1 }}"] = 3
+    local.template_rr_failures[V4, "example.org.", "IN", "A", "additional", "{{ .Name }}"] = 4
+    with world(ROWS, local=local, **more) as w:
         count(w.row(0, 0, 0), duration_ns=400_000, response=511, do=True)
         count(w.row(1, 1, 1), 28, proto=1, family=1, rcode=3, duration_ns=9_000_000_000, response=65_000)
         count(w.row(2, 0, 3), rcode=5, plugin=0)
@@ -179,6 +183,19 @@ def test_server(used):
     }
     (info,) = series(found, "coredns_build_info")
     assert re.fullmatch(r"goversion=python3\.\S+,revision=,version=shardns-1\.2\.3", info)
+
+
+def test_local(used):
+    """What hosts and template count."""
+    found, _ = scrape(used.sources)
+    place = f"server={V4},"
+    assert series(found, "coredns_hosts_entries") == {"hostsfile=/etc/hosts": 4}
+    assert series(found, "coredns_hosts_reload_timestamp_seconds") == {"": 1.5}
+    assert series(found, "coredns_template_matches_total") == {f"class=IN,{place}type=A,view=,zone=example.org.": 2}
+    name = f"class=IN,section=answer,{place}template={{{{ index .Match 1 }}}},type=A,view=,zone=example.org."
+    assert series(found, "coredns_template_template_failures_total") == {name: 3}
+    name = f"class=IN,section=additional,{place}template={{{{ .Name }}}},type=A,view=,zone=example.org."
+    assert series(found, "coredns_template_rr_failures_total") == {name: 4}
 
 
 def test_own(used):

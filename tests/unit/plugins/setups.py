@@ -10,6 +10,7 @@ from shardns.plugins import api, order
 
 FILES = {
     "/etc/resolv.conf": "# why\nsearch example.org\nnameserver 192.0.2.53\nnameserver 2001:db8::53\noptions ndots:5\n",
+    "/etc/hosts": "127.0.0.1 localhost\n",
     "/etc/empty.conf": "search example.org\n",
     "/etc/broken.conf": "nameserver ns.example.org\n",
 }
