@@ -36,6 +36,8 @@ from supervisor.sources import Source, each, http_keys, listen_addresses, same
 HTTP_RETRY_S = 5.0  # between tries to get a busy health or metrics port
 RECOVERY_BYTES_PER_S = 128 * 1024 * 1024  # of table that an upstream process looks through between GO and SERVING
 POLL = "the reload plugin"  # who asks for a reload when no person does
+WATCH = "the watch"  # of template, ConfigMap and resolv.conf
+UNASKED = frozenset({POLL, WATCH})
 EXIT_CONFIG = 1
 EXIT_INTERRUPTED = 2  # a second SIGINT
 _NO_FORK = 71  # sysexits.h EX_OSERR: the code of a child that could not be forked
@@ -87,6 +89,7 @@ class Supervisor:
         self._next_look = 0.0
         self._next_http: float | None = None
         self._next_poll: float | None = None
+        self._next_watch = time.monotonic() + options.watch_s
 
     def run(self) -> int:
         """Serve until the end; the exit code."""
@@ -205,11 +208,10 @@ class Supervisor:
         self._node.tick(now)
         for kind, errors in self._node.errors.items():
             self._tally[Count[f"SETUP_{kind.upper()}"]] = errors
+        self._tally[Count.SETUP_CONFIGMAP] = self._source.configmap_errors
         if self._next_http is not None and self._next_http <= now:
             self._open_http(self._plan, now)
-        if self._next_poll is not None and self._next_poll <= now:
-            self._schedule_poll(now)
-            self._reload(POLL)
+        self._look_for_changes(now)
         if self._reload_wanted and self._machine.can_reload:
             self._reload(self._reload_wanted)
         self._do(self._machine.tick(now))
@@ -217,8 +219,8 @@ class Supervisor:
     def _wait_ms(self) -> int:
         """How long nothing may be due."""
         now = time.monotonic()
-        times = [self._next_look, self._machine.wake_at(), self._node.wake_at(), self._next_http, self._next_poll]
-        wait_s = min(at for at in times if at is not None) - now
+        times = [self._machine.wake_at(), self._node.wake_at(), self._next_http, self._next_poll]
+        wait_s = min(self._next_look, self._next_watch, *(at for at in times if at is not None)) - now
         return max(0, round(wait_s * 1000 + 0.5))
 
     def _signalled(self, number: signal.Signals) -> None:
@@ -357,6 +359,16 @@ class Supervisor:
 
     # --------------------------------------------------------------------------------------------------------- reload
 
+    def _look_for_changes(self, now: float) -> None:
+        """At the Corefile, where the reload plugin wants it, and at what the Corefile is made of."""
+        if self._next_poll is not None and self._next_poll <= now:
+            self._schedule_poll(now)
+            self._reload(POLL)
+        if self._next_watch <= now:
+            self._next_watch = now + self._options.watch_s
+            if self._source.has_changed():
+                self._reload(WATCH)
+
     def _reload(self, by: str) -> None:
         """Look at the configuration again, and replace the children if it says something else now."""
         if not self._machine.can_reload:
@@ -370,7 +382,7 @@ class Supervisor:
                 return
             opened = self._dns.open(listen_addresses(plan).values())
         except (ConfigError, ConfigErrors) as errors:
-            if by != POLL or str(errors) != self._refused:  # a file that stays wrong is said once
+            if by not in UNASKED or str(errors) != self._refused:  # a file that stays wrong is said once
                 refuse(errors)
                 self._failed("the configuration has errors; the old one stays")
             self._refused = str(errors)
@@ -380,7 +392,7 @@ class Supervisor:
 
     def _is_wanted(self, plan: Plan, by: str) -> bool:
         """Whether plan differs from the one that is served, and (when nobody asked) from one that has just failed."""
-        if by == POLL:
+        if by in UNASKED:
             return not any(other is not None and same(plan, other) for other in (self._plan, self._abandoned))
         if same(plan, self._plan):
             log.info("plan.unchanged", by=by, digest=plan.digest)

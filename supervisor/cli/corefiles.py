@@ -24,6 +24,56 @@ def forwarder() -> str:
 """
 
 
+def node(health_port: int) -> str:
+    """The template of NodeLocal DNSCache's official manifest, for a node that has none of its own.
+
+    It says the same, but names no port of DNS (-dns.port does), and -health-port and -prometheus-listen-address are
+    heeded.
+    """
+    reverse = "".join(
+        f"""\
+{zone} {{
+    errors
+    cache 30
+    reload
+    loop
+    bind __PILLAR__LOCAL__DNS__
+    forward . __PILLAR__CLUSTER__DNS__ {{
+        force_tcp
+    }}
+    prometheus __PROMETHEUS__ENDPOINT__
+}}
+"""
+        for zone in ("in-addr.arpa", "ip6.arpa")
+    )
+    return f"""\
+__PILLAR__DNS__DOMAIN__ {{
+    errors
+    cache {{
+        success 9984 30
+        denial 9984 5
+    }}
+    reload
+    loop
+    bind __PILLAR__LOCAL__DNS__
+    forward . __PILLAR__CLUSTER__DNS__ {{
+        force_tcp
+    }}
+    prometheus __PROMETHEUS__ENDPOINT__
+    health __PILLAR__LOCAL__DNS__:{health_port}
+}}
+{reverse}. {{
+    errors
+    cache 30
+    reload
+    loop
+    bind __PILLAR__LOCAL__DNS__
+    forward . __PILLAR__UPSTREAM__SERVERS__
+    prometheus __PROMETHEUS__ENDPOINT__
+}}
+"""
+
+
 def demo(upstream: str, *, metrics: str, health: str, ready: str) -> str:
     """The stock Corefile of NodeLocal DNSCache on loopback, in front of upstream ("127.0.0.1:5300")."""
     reverse = "\n".join(

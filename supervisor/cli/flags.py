@@ -1,8 +1,4 @@
-"""The flags of `shardns`: node-cache's and our own, what each means, and which cannot be had yet.
-
-A flag of node-cache that has no effect here is refused, never swallowed: whoever wrote it relies on it. It is accepted
-where node-cache would not act on it either. docs/cli.md has the table.
-"""
+"""The flags of `shardns`: node-cache's and our own, and what each means. docs/cli.md has the table."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shardns import log, units
-from supervisor.cli import corefiles, nodeflags
+from supervisor.cli import corefiles, nodeflags, templateflags
 from supervisor.cli.gosyntax import Flag, FlagError, Given, parse
 from supervisor.options import Options
 
@@ -45,21 +41,13 @@ INSTEAD = (
     Flag("version", "false", "print the version and exit"),
     Flag("plugins", "false", "print the plugins and exit"),
 )
-TEMPLATES = (
-    Flag("corefile", "/etc/Corefile", "ignored, as node-cache does: -conf is what counts", "FILE"),
-    Flag("basecorefile", "/etc/coredns/Corefile.base", "refused: this version fills in no templates", "FILE"),
-    Flag("upstreamsvc", "kube-dns", "refused, as -basecorefile", "NAME"),
-    Flag("kubednscm", "", "refused, as -basecorefile", "DIRECTORY"),
-    Flag("prometheus-listen-address", ":9253", "refused, as -basecorefile", "HOST:PORT"),
-    Flag("reloadwithsignal", "false", "refused, as -basecorefile"),
-)
 GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = (
     ("What is served", DNS),
     ("Processes and memory", PROCESSES),
     ("Logs", LOGS),
     ("Instead of serving", INSTEAD),
     ("The node's interface and rules", nodeflags.NODE),
-    ("Flags of node-cache for Corefile templates", TEMPLATES),
+    ("The Corefile's template, and what is put in", templateflags.TEMPLATES),
 )
 ALL = tuple(flag for _, flags in GROUPS for flag in flags)
 
@@ -88,10 +76,7 @@ def understand(given: Given, *, auto_workers: Callable[[], int]) -> Asked:
     """As read, of flags that are parsed."""
     given.no_rest()
     local_ips = nodeflags.local_ips(given)
-    _refuse_templates(given)
-    is_forwarder = not local_ips and not given.text("conf")
-    if local_ips and not given.text("conf"):
-        raise FlagError("-localip without -conf: say which Corefile to serve, as -conf FILE")
+    is_forwarder = templateflags.is_forwarder(given)
     dns_port = port(given, "dns.port")
     if is_forwarder and not given.has("dns.port"):
         dns_port = corefiles.FORWARDER_PORT
@@ -101,8 +86,6 @@ def understand(given: Given, *, auto_workers: Callable[[], int]) -> Asked:
     options = Options(
         workers=_workers(given.text("workers"), auto_workers),
         local_ips=local_ips,
-        conf=given.text("conf"),
-        corefile=corefiles.forwarder() if is_forwarder else "",
         dns_port=dns_port,
         metrics_address=_metrics(metrics),
         pid_file=given.text("pidfile"),
@@ -116,22 +99,7 @@ def understand(given: Given, *, auto_workers: Callable[[], int]) -> Asked:
         node=nodeflags.wishes(given, local_ips, dns_port),
         control=_control(given.text("control")),
     )
-    return Asked(options, _warnings(given))
-
-
-def _refuse_templates(given: Given) -> None:
-    """What fills in a Corefile template is another version's."""
-    for name in ("basecorefile", "upstreamsvc", "prometheus-listen-address"):
-        if given.has(name):
-            raise FlagError(
-                f"-{name}: this version does not fill in Corefile templates; give a finished Corefile by -conf"
-            )
-    if given.text("kubednscm"):
-        raise FlagError(
-            "-kubednscm: this version does not read the kube-dns ConfigMap; give a finished Corefile by -conf"
-        )
-    if given.truth("reloadwithsignal"):
-        raise FlagError("-reloadwithsignal: this version writes no Corefile; use the reload plugin, or send SIGUSR1")
+    return Asked(templateflags.applied(given, options), _warnings(given))
 
 
 def _warnings(given: Given) -> tuple[str, ...]:

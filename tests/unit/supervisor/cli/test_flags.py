@@ -87,36 +87,11 @@ def test_without_conf_and_localip_it_is_a_forwarder():
     assert understood("-metrics-listen-address 127.0.0.1:9353").options.metrics_address == "127.0.0.1:9353"
 
 
-def test_localip_needs_conf():
-    """A node's addresses without a Corefile would be a guess."""
-    assert "-conf FILE" in refused(f"-localip 127.0.0.1 {NO_SETUP}")
-
-
 def test_the_node_is_set_up_as_the_flags_say():
     """What is served is what interface and rules are made for."""
     node = understood("-localip 169.254.20.10,::1 -p 5353 -conf x -health-port 8099 -skipteardown").options.node
     assert (node.local_ips, node.dns_port, node.health_port) == (("169.254.20.10", "::1"), 5353, 8099)
     assert node.skips_teardown
-
-
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        ("-conf x -upstreamsvc kube-dns-upstream", "-upstreamsvc"),
-        ("-conf x -basecorefile /etc/coredns/Corefile.base", "-basecorefile"),
-        ("-conf x -kubednscm=", ""),
-        ("-conf x -kubednscm /etc/kube-dns", "-kubednscm"),
-        ("-conf x -prometheus-listen-address :9253", "-prometheus-listen-address"),
-        ("-conf x -reloadwithsignal=false", ""),
-        ("-conf x -reloadwithsignal", "-reloadwithsignal"),
-    ],
-)
-def test_flags_of_templates(arguments, words):
-    """What has no effect yet is refused by name, never swallowed, unless node-cache would not act on it either."""
-    if words:
-        assert words in refused(arguments)
-    else:
-        assert understood(arguments).options.conf == "x"
 
 
 def test_dead_corefile_flag_is_accepted_with_a_warning():
