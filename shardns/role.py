@@ -29,7 +29,9 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from shardns import cache
 from shardns.plan import Plan
 
 EXIT_BOOT = 3  # a child's exit code: it could not start, and would not on another try either
@@ -96,6 +98,10 @@ class Segment:
     writable_fd: int  # -1 in a role that must not write it
     readable_fd: int  # opened O_RDONLY
     size: int  # octets
+
+    def mapped(self, kind: str, *, writable: bool) -> Any:  # noqa: ANN401 - cffi's objects have no types
+        """It as a pointer of the C type kind; the mapping lives as long as the pointer. Raises OSError."""
+        return cache.mapped(self.writable_fd if writable else self.readable_fd, self.size, kind, writable=writable)
 
     def read_only(self) -> Segment:
         """The same memory for a role that must not write it."""

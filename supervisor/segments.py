@@ -24,10 +24,10 @@ from typing import Any
 
 import posix_ipc
 
+from shardns.cache import boot_id
 from shardns.core import ffi, lib
 from shardns.log import get_logger
 from shardns.role import Segment, Tally
-from shardns.worker.memory import boot_id
 
 SHM = Path("/dev/shm")  # noqa: S108 - where glibc and musl keep POSIX shared memory
 LOCK_PATIENCE_S = 2.0  # for children of a killed supervisor to be gone

@@ -5,13 +5,14 @@ Mapped writable: the table and the process's own segment. Mapped read-only: ever
 
 from __future__ import annotations
 
-import mmap
 from typing import Any
 
+from shardns import cache
+from shardns.cache import Refused
 from shardns.core import ffi, lib
 from shardns.log import get_logger
 from shardns.plan.compiled import compile_rules
-from shardns.role import Segment, Wiring
+from shardns.role import Wiring
 
 UDP_MAX = 4096
 """Octets of a UDP reply at most, whatever the client offers (RFC 6891 s.6.2.5)."""
@@ -22,23 +23,16 @@ log = get_logger()
 CData = Any  # cffi has no types for what it makes
 
 
-def mapped(segment: Segment, kind: str, *, writable: bool) -> CData:
-    """The segment as a pointer of C type kind; the mapping lives as long as the pointer."""
-    descriptor = segment.writable_fd if writable else segment.readable_fd
-    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    memory = mmap.mmap(descriptor, segment.size, mmap.MAP_SHARED, protection)
-    return ffi.from_buffer(kind, memory, require_writable=writable)
-
-
 class Memory:
     """All segments, mapped, and what C needs to find its way in them."""
 
     def __init__(self, wiring: Wiring) -> None:
-        """Map and check everything; write nothing."""
+        """Map and check everything; write nothing. Raises Refused, OSError and MemoryError."""
         plan = wiring.plan
-        self.table = mapped(wiring.table, "struct shd_table_header *", writable=True)
-        self.own = mapped(wiring.upstream, "struct shd_upstream_segment *", writable=True)
-        self.slots = [mapped(slot, "struct shd_slot_segment *", writable=False) for slot in wiring.slots]
+        self.table = wiring.table.mapped("struct shd_table_header *", writable=True)
+        self.own = wiring.upstream.mapped("struct shd_upstream_segment *", writable=True)
+        self.slots = [slot.mapped("struct shd_slot_segment *", writable=False) for slot in wiring.slots]
+        self._check(wiring)
         self.rules = compile_rules(plan)
         self.caps, self._caps_by_block = self._make_caps(wiring)
         self._marks = ffi.new("struct shd_mark *[]", [slot.marks for slot in self.slots])
@@ -50,6 +44,17 @@ class Memory:
         self.finish = ffi.new("struct shd_finish *")
         self._fill(wiring)
 
+    def _check(self, wiring: Wiring) -> None:
+        """Refuse what was made for another layout, boot or size."""
+        boot = cache.boot_id()
+        if lib.shd_table_check(self.table, wiring.table.size, boot) < 0:
+            raise Refused("table")
+        if lib.shd_segment_check(self.own, 0, wiring.upstream.size, boot) < 0:
+            raise Refused("upstream segment")
+        for number, slot in enumerate(self.slots):
+            if lib.shd_segment_check(slot, number, wiring.slots[number].size, boot) < 0:
+                raise Refused(f"worker slot {number}")
+
     def _make_caps(self, wiring: Wiring) -> tuple[CData, CData]:
         """The caps of all cache ids, and for each block the index of its own."""
         blocks = wiring.plan.blocks
@@ -58,13 +63,13 @@ class Memory:
         cap_of = ffi.new("uint32_t[]", max(1, len(blocks)))
         for block in blocks:
             cap_of[block.index] = NONE
-            cache: Any = block.plugins.get("cache")
-            if cache is not None:
+            config: Any = block.plugins.get("cache")
+            if config is not None:
                 at = cap_of[block.index] = ids.index(block.cache_id)
                 caps[at] = {
                     "cache_id": block.cache_id,
-                    "success_cap": cache.success.capacity,
-                    "denial_cap": cache.denial.capacity,
+                    "success_cap": config.success.capacity,
+                    "denial_cap": config.denial.capacity,
                 }
         self.cap_count = len(ids)
         return caps, cap_of

@@ -18,12 +18,13 @@ import socket
 import time
 from typing import Final
 
+from shardns.cache import Refused, boot_id
 from shardns.log import get_logger
 from shardns.logthread import LogThread, query_logs
 from shardns.missline import MissLine
 from shardns.role import EXIT_BOOT, Message, Wiring, Word, receive, send
 from shardns.worker.answering import CoreAnswering
-from shardns.worker.memory import Memory, Refused, boot_id
+from shardns.worker.memory import Memory
 from shardns.worker.serving import UdpThread
 from shardns.worker.tcp import TcpServer
 

@@ -9,38 +9,19 @@ ring of their own. They share the slot's marks (atomic) and its process counters
 
 from __future__ import annotations
 
-import mmap
-import uuid
-from pathlib import Path
 from typing import Any, Final
 
+from shardns.cache import Refused
 from shardns.core import ffi, lib
 from shardns.plan.compiled import compile_rules
 from shardns.plugins import log
-from shardns.role import Segment, Wiring
+from shardns.role import Wiring
 
 UDP_MAX: Final = 4096  # octets of a UDP reply at most, whatever the client offers (RFC 6891 s.6.2.5)
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 
 # cffi's objects have no types.
 Cdata = Any
-
-
-class Refused(Exception):  # noqa: N818 - a word of the project
-    """A segment whose head is not ours: made for another layout, boot or size."""
-
-
-def boot_id() -> bytes:
-    """16 octets that differ for every boot of the machine: the times in a segment of another boot mean nothing."""
-    return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip()).bytes
-
-
-def mapped(segment: Segment, kind: str, *, writable: bool) -> Cdata:
-    """The segment as a pointer of the C type kind; the mapping lives as long as the pointer."""
-    fd = segment.writable_fd if writable else segment.readable_fd
-    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    memory = mmap.mmap(fd, segment.size, mmap.MAP_SHARED, protection)
-    return ffi.from_buffer(kind, memory, require_writable=writable)
 
 
 class Memory:
@@ -50,9 +31,9 @@ class Memory:
         """Map and check; write nothing. Raises Refused, OSError and MemoryError."""
         number = wiring.slot_of(worker)
         self.slot_number = number
-        self.table = mapped(wiring.table, "struct shd_table_header *", writable=False)
-        self.upstream = mapped(wiring.upstream, "struct shd_upstream_segment *", writable=False)
-        self.slot = mapped(wiring.slots[number], "struct shd_slot_segment *", writable=True)
+        self.table = wiring.table.mapped("struct shd_table_header *", writable=False)
+        self.upstream = wiring.upstream.mapped("struct shd_upstream_segment *", writable=False)
+        self.slot = wiring.slots[number].mapped("struct shd_slot_segment *", writable=True)
         if lib.shd_table_check(self.table, wiring.table.size, boot) < 0:
             raise Refused("table")
         if lib.shd_segment_check(self.upstream, 0, wiring.upstream.size, boot) < 0:

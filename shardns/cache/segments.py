@@ -1,0 +1,32 @@
+"""Mapping a segment by its descriptor."""
+
+from __future__ import annotations
+
+import mmap
+import uuid
+from pathlib import Path
+from typing import Any
+
+from shardns.core import ffi
+
+# cffi's objects have no types.
+Cdata = Any
+
+
+class Refused(Exception):  # noqa: N818 - a word of the project
+    """A segment whose head is not ours: made for another layout, boot or size."""
+
+
+def boot_id() -> bytes:
+    """16 octets that differ for every boot of the machine: CLOCK_MONOTONIC times of another boot mean nothing."""
+    return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip()).bytes
+
+
+def mapped(fd: int, size: int, kind: str, *, writable: bool) -> Cdata:
+    """The segment behind fd as a pointer of the C type kind; the mapping lives as long as the pointer.
+
+    Raises OSError, also for a writable mapping of a descriptor that was opened read-only.
+    """
+    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+    memory = mmap.mmap(fd, size, mmap.MAP_SHARED, protection)
+    return ffi.from_buffer(kind, memory, require_writable=writable)
