@@ -15,10 +15,11 @@ import socket
 from collections.abc import Coroutine
 from time import monotonic, monotonic_ns
 
+from shardns.cache import Refused
 from shardns.core import lib
 from shardns.log import get_logger
 from shardns.logthread import LogThread, query_logs
-from shardns.role import Message, Wiring, Word, receive, send
+from shardns.role import EXIT_BOOT, Message, Wiring, Word, receive, send
 from shardns.upstream.chain import Routes
 from shardns.upstream.flights import Flight, Flights
 from shardns.upstream.loopcheck import LoopCheck, Target
@@ -217,6 +218,10 @@ async def _main(wiring: Wiring, control: socket.socket) -> None:
 
 
 def main(wiring: Wiring, control: socket.socket) -> int:
-    """Be the upstream process; the exit code."""
-    asyncio.run(_main(wiring, control))
+    """Be the upstream process; the exit code. EXIT_BOOT: it would not start on another try either."""
+    try:
+        asyncio.run(_main(wiring, control))
+    except Refused as refused:
+        log.error("segment.refused", segment=str(refused))
+        return EXIT_BOOT
     return 0
