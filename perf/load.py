@@ -1,23 +1,33 @@
-"""dnsperf as the load, on a processor of its own."""
+"""Load on a processor of its own: dnsperf for throughput, loadgen.c for latency and for rates.
+
+Names are a prefix and seven digits under ZONE; the same prefix gives the same names to both generators.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from perf.servers import LOAD_CPU, ZONE, Server
+from perf.servers import LOAD_CPU, ZONE, Server, built
+
+
+class Wrong(Exception):  # noqa: N818 - a finding
+    """Replies were missing or wrong: no figure may come of such a run."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run against one server."""
+    """One run of dnsperf against one server."""
 
     sent: int
     answered: int
     noerror: int
+    rate: float  # answered per second
     cpu_us: float  # of the server, per answered query
+    cpu_us_by_pid: dict[int, float]  # of each of its processes, per answered query of all
 
     @property
     def lost(self) -> int:
@@ -25,15 +35,32 @@ class Result:
         return self.sent - self.answered
 
 
-def hot(path: Path, count: int) -> Path:
-    """A query file of count names that is gone through again and again."""
-    path.write_text("".join(f"n{i:06d}.{ZONE} A\n" for i in range(count)))
-    return path
+@dataclass(frozen=True)
+class Latency:
+    """One run of loadgen; times in microseconds from the moment a query was due."""
+
+    sent: int
+    answered: int
+    wrong: int
+    lost: int
+    p50_us: float
+    p90_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+    late_p99_us: float  # how late the generator itself was: far below p50_us in a run that can be trusted
+    histogram: list[tuple[float, int]]
+    cpu_us: float = 0.0
+
+    @property
+    def lost_share(self) -> float:
+        """Of the queries sent, those without a right answer in time."""
+        return (self.sent - self.answered) / self.sent
 
 
-def distinct(path: Path, prefix: str, count: int) -> Path:
-    """A query file of count names that nobody has asked before, if prefix is new."""
-    path.write_text("".join(f"{prefix}{i:06d}.{ZONE} A\n" for i in range(count)))
+def names(path: Path, prefix: str, count: int) -> Path:
+    """A query file of count names; one that nobody has asked before, if prefix is new."""
+    path.write_text("".join(f"{prefix}{i:07d}.{ZONE} A\n" for i in range(count)))
     return path
 
 
@@ -44,26 +71,69 @@ def dnsperf(
     seconds: float = 0,
     clients: int = 10,
     tcp: bool = False,
-    rate: int = 0,
     window: int = 100,
 ) -> Result:
-    """Run dnsperf for seconds, or once through the file if 0. Raises RuntimeError when it says nothing usable."""
-    limit = ["-l", f"{seconds:g}"] if seconds else ["-n", "1"]
+    """Run dnsperf for seconds, or once through the file if 0. Raises Wrong where answers are not NOERROR."""
     command = [
         "taskset", "-c", LOAD_CPU, "dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-T", "1",
         "-c", str(clients), "-q", str(window), "-m", "tcp" if tcp else "udp", "-t", "5",
-        *limit, *(["-Q", str(rate)] if rate else []),
+        *(["-l", f"{seconds:g}"] if seconds else ["-n", "1"]),
     ]  # fmt: skip
-    before_s = server.cpu_s()
+    before = server.cpu_by_pid()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    cpu_s = server.cpu_s() - before_s
+    after = server.cpu_by_pid()
     sent, answered = _number(r"Queries sent:\s+(\d+)", done.stdout), _number(r"Queries completed:\s+(\d+)", done.stdout)
     noerror = _number(r"NOERROR (\d+)", done.stdout)
-    if not answered:
-        raise RuntimeError(f"dnsperf against {server.name}: {done.stdout}{done.stderr}")
-    return Result(sent, answered, noerror, cpu_s / answered * 1e6)
+    if not answered or noerror < answered or sent - answered > sent // 1000:
+        raise Wrong(f"{server.name}: {noerror:g} NOERROR of {sent:g} sent\n{done.stdout[-600:]}{done.stderr[-300:]}")
+    by_pid = {pid: (after[pid] - before.get(pid, 0.0)) / answered * 1e6 for pid in after}
+    rate = _number(r"Queries per second:\s+([\d.]+)", done.stdout)
+    return Result(int(sent), int(answered), int(noerror), rate, sum(by_pid.values()), by_pid)
 
 
-def _number(pattern: str, text: str) -> int:
+def _number(pattern: str, text: str) -> float:
     match = re.search(pattern, text)
-    return int(match.group(1)) if match else 0
+    return float(match.group(1)) if match else 0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A load of loadgen: so many queries per second of so many names (0: each name once)."""
+
+    rate: float
+    seconds: float
+    names: int = 1000
+    prefix: str = "hot"
+    sockets: int = 64
+    wait_s: float = 2
+    is_busy: bool = False  # never sleeps: exact, but takes its processor whole
+
+
+def start(server: Server, stream: Stream) -> subprocess.Popen[str]:
+    """The running generator; finish() waits for it."""
+    command = [
+        "taskset", "-c", LOAD_CPU, str(built("loadgen")), "-p", str(server.port), "-r", f"{stream.rate:g}",
+        "-l", f"{stream.seconds:g}", "-n", str(stream.names), "-x", stream.prefix, "-z", ZONE.rstrip("."),
+        "-c", str(stream.sockets), "-w", f"{stream.wait_s:g}", *(["-b"] if stream.is_busy else []),
+    ]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def finish(running: subprocess.Popen[str], cpu_s: float = 0.0) -> Latency:
+    """What the generator measured. Raises Wrong for a reply that is another name's, or not NOERROR."""
+    out, _ = running.communicate()
+    found = json.loads(out)
+    histogram = [(value, count) for value, count in found.pop("histogram")]
+    overrun = found.pop("overrun")
+    latency = Latency(**found, histogram=histogram, cpu_us=cpu_s / max(1, found["answered"]) * 1e6)
+    if latency.wrong or overrun:
+        raise Wrong(f"{latency.wrong} wrong replies, {overrun} places of the generator overrun")
+    return latency
+
+
+def paced(server: Server, stream: Stream) -> Latency:
+    """One run of loadgen from start to end, with the server's CPU."""
+    before = server.cpu_s()
+    running = start(server, stream)
+    running.wait()
+    return finish(running, server.cpu_s() - before)

@@ -1,20 +1,24 @@
-"""The servers that are measured, each pinned to one processor, a caching forwarder in front of one upstream.
+"""The servers that are measured: each a caching forwarder in front of one cheap nameserver, each pinned to a processor.
 
-The upstream answers every name under perf.test. with one A record, over UDP and TCP, so that any number of distinct
-names exists.
+The peers' configurations are in perf/peers. The nameserver (nameserver.c) gives every name an address that follows from
+it, so that any number of names exists and every answer can be checked.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import shlex
+import shutil
 import socket
+import string
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dns.message
@@ -23,49 +27,13 @@ from tests.peers.ports import reserved
 from tests.peers.process import running
 
 ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "perf" / "peers"
+BUILT = ROOT / "build" / "perf"
 ZONE = "perf.test."
-REPLY_OCTETS = 63
-"""Of an answer to a name as long as those in load.names, with its one A record."""
+TTL_S = 3600
+REPLY_OCTETS = 58  # of an answer to a name as long as those of perf.load, with its one A record
 SERVER_CPU, LOAD_CPU = "0", "1"
-
-UPSTREAM = """\
-server:
-    interface: 127.0.0.1@{port}
-    port: {port}
-    username: ""
-    chroot: ""
-    pidfile: ""
-    use-syslog: no
-    do-daemonize: no
-    access-control: 127.0.0.0/8 allow
-    num-threads: 1
-    incoming-num-tcp: 100
-    local-zone: "{zone}" redirect
-    local-data: "{zone} 3600 IN A 192.0.2.1"
-"""
-UNBOUND = """\
-server:
-    interface: 127.0.0.1@{port}
-    port: {port}
-    username: ""
-    chroot: ""
-    pidfile: ""
-    use-syslog: no
-    do-daemonize: no
-    access-control: 127.0.0.0/8 allow
-    num-threads: 1
-    so-reuseport: yes
-    so-rcvbuf: 4m
-    msg-cache-size: 64m
-    rrset-cache-size: 128m
-    do-not-query-localhost: no
-    module-config: "iterator"
-    local-zone: "test." nodefault
-    minimal-responses: yes
-forward-zone:
-    name: "."
-    forward-addr: 127.0.0.1@{upstream}
-"""
+BOTH_CPUS = "0,1"
 COREFILE = """\
 .:{port} {{
     errors
@@ -73,14 +41,44 @@ COREFILE = """\
     bind 127.0.0.1
     forward . 127.0.0.1:{upstream} {{
         force_tcp
-    }}
+    }}{more}
 }}
 """
+# As on a node: health is polled, the Corefile is looked at, Prometheus may come.
+NODE_PLUGINS = """
+    reload
+    loop
+    prometheus 127.0.0.2:{port}
+    health 127.0.0.3:{port}"""
+
+
+class Missing(Exception):  # noqa: N818 - not an error: a peer that is not installed is left out
+    """The program of a peer is not on this machine."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where servers are started: a directory for their files, the nameserver behind them."""
+
+    directory: Path
+    upstream: int
+    server_cpu: str = SERVER_CPU
+    threads: int = 1  # of each server: workers of shardns
+    cgroup: Path | None = None  # whose CPU quota the servers live under
+    is_node: bool = False  # the plugins and the size of the cache that a node has
+
+    def on(self, cpus: str, threads: int) -> Site:
+        """The same with other processors."""
+        return replace(self, server_cpu=cpus, threads=threads)
+
+    def as_node(self, threads: int) -> Site:
+        """The same with servers as a node has them, on all processors."""
+        return replace(self, server_cpu=BOTH_CPUS, threads=threads, is_node=True)
 
 
 @dataclass(frozen=True)
 class Server:
-    """One server under test."""
+    """One running server."""
 
     name: str
     port: int
@@ -95,14 +93,127 @@ class Server:
                     found += [int(child) for child in task.read_text().split()]
         return found
 
-    def cpu_s(self) -> float:
-        """User plus system time so far of all threads of all processes."""
-        total_ns = 0
+    def cpu_by_pid(self) -> dict[int, float]:
+        """User plus system seconds so far of each process, all its threads together (schedstat, in nanoseconds)."""
+        found = {}
         for pid in self.pids():
+            total_ns = 0
             for stat in Path(f"/proc/{pid}/task").glob("*/schedstat"):
                 with contextlib.suppress(OSError):
                     total_ns += int(stat.read_text().split()[0])
-        return total_ns / 1e9
+            found[pid] = total_ns / 1e9
+        return found
+
+    def cpu_s(self) -> float:
+        """User plus system seconds so far of all of it."""
+        return sum(self.cpu_by_pid().values())
+
+    def pss_kib(self) -> dict[int, int]:
+        """Proportional set size of each process: what is shared, shared memory included, counts once in the sum."""
+        found = {}
+        for pid in self.pids():
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    found[pid] = int(line.split()[1])
+        return found
+
+
+# How a server is started: (site, port) -> command and what to add to its environment.
+Recipe = Callable[[Site, int], tuple[list[str], Mapping[str, str]]]
+
+
+def _filled(site: Site, port: int, file: str) -> Path:
+    """The peer's configuration with its placeholders filled in, in a directory of its own."""
+    directory = site.directory / f"{file}-{port}"
+    directory.mkdir(exist_ok=True)
+    text = string.Template((PEERS / file).read_text())
+    (directory / file).write_text(
+        text.substitute(port=port, upstream=site.upstream, threads=site.threads, directory=directory)
+    )
+    return directory / file
+
+
+def _unbound(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+    return ["unbound", "-d", "-p", "-c", str(_filled(site, port, "unbound.conf"))], {}
+
+
+def _dnsmasq(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+    return ["dnsmasq", f"--conf-file={_filled(site, port, 'dnsmasq.conf')}"], {}
+
+
+def _named(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+    return ["named", "-f", "-n", str(site.threads), "-c", str(_filled(site, port, "named.conf"))], {}
+
+
+def _kresd(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+    configuration = _filled(site, port, "kresd.conf")
+    return ["kresd", "-n", "-c", str(configuration), str(configuration.parent)], {}
+
+
+def _dnsdist(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+    return ["dnsdist", "--supervised", "--disable-syslog", "-C", str(_filled(site, port, "dnsdist.conf"))], {}
+
+
+def _recursor(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+    return ["pdns_recursor", f"--config-dir={_filled(site, port, 'recursor.conf').parent}"], {}
+
+
+def _floor(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+    del site
+    return [str(built("floor")), "127.0.0.1", str(port), str(REPLY_OCTETS)], {}
+
+
+def _shardns(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+    corefile = site.directory / f"Corefile-{port}"
+    more = NODE_PLUGINS.format(port=port) if site.is_node else ""
+    corefile.write_text(COREFILE.format(port=port, upstream=site.upstream, more=more))
+    # Without rules on the node, and without a table that outlives the run.
+    return [
+        str(Path(sys.executable).parent / "shardns"), "--workers", str(site.threads),
+        "--cache-size", "32Mi" if site.is_node else "256Mi",
+        "-localip", "127.0.0.1", "-dns.port", str(port), "-setupinterface=false", "-setupiptables=false",
+        "-conf", str(corefile), "--shm-name", "none", "-metrics-listen-address", f"127.0.0.2:{port}",
+        "--control", f"@shardns/perf-{os.getpid()}-{port}", "--log-level", "info", "--log-format", "json",
+    ], {}  # fmt: skip
+
+
+RECIPES: dict[str, Recipe] = {
+    "floor": _floor,
+    "shardns": _shardns,
+    "unbound": _unbound,
+    "dnsmasq": _dnsmasq,
+    "bind9": _named,
+    "knot-resolver": _kresd,
+    "dnsdist": _dnsdist,
+    "pdns-recursor": _recursor,
+}
+OTHERS = ("bind9", "knot-resolver", "dnsdist", "pdns-recursor")  # peers that no bound names
+
+
+def add_peer(name: str, command: str) -> None:
+    """Measure another server, by its command line.
+
+    {port}, {upstream}, {directory} and {peers} are filled in; PERF_PORT and PERF_UPSTREAM are in its environment.
+    """
+
+    def recipe(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+        values = {"port": port, "upstream": site.upstream, "directory": site.directory, "peers": PEERS}
+        words = [word.format_map(values) for word in shlex.split(command)]
+        return words, {"PERF_PORT": str(port), "PERF_UPSTREAM": str(site.upstream)}
+
+    RECIPES[name] = recipe
+
+
+def built(name: str) -> Path:
+    """The program of perf/NAME.c, compiled when it is older than its sources. Raises CalledProcessError."""
+    program = BUILT / name
+    sources = [ROOT / "perf" / f"{name}.c", *(ROOT / "perf").glob("*.h")]
+    if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
+        BUILT.mkdir(parents=True, exist_ok=True)
+        flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"]
+        subprocess.run(["cc", *flags, "-o", f"{program}.{os.getpid()}", str(sources[0])], check=True)
+        Path(f"{program}.{os.getpid()}").rename(program)
+    return program
 
 
 def answers(port: int) -> bool:
@@ -119,69 +230,30 @@ def answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _started(name: str, port: int, command: list[str], directory: Path) -> Iterator[Server]:
-    pinned = ["taskset", "-c", SERVER_CPU, *command]
-    with running(name, pinned, directory=directory, ready=lambda: answers(port), within_s=20) as process:
-        yield Server(name, port, process.pid)
-
-
-@contextlib.contextmanager
-def upstream(directory: Path) -> Iterator[int]:
-    """The nameserver behind all of them, on the load generator's processor; its port."""
+def started(site: Site, name: str) -> Iterator[Server]:
+    """The server of that name, once it answers. Raises Missing when its program is not installed."""
     with reserved() as port:
-        (directory / "upstream.conf").write_text(UPSTREAM.format(port=port, zone=ZONE))
-        command = ["taskset", "-c", LOAD_CPU, "unbound", "-d", "-p", "-c", str(directory / "upstream.conf")]
-        with running("upstream", command, directory=directory, ready=lambda: answers(port)):
-            yield port
+        command, environment = RECIPES[name](site, port)
+        if shutil.which(command[0]) is None:
+            raise Missing(f"{name}: {command[0]} is not installed")
+        pinned = ["taskset", "-c", site.server_cpu, *command]
+        if site.cgroup is not None:
+            pinned = ["sh", "-c", f'echo $$ >"{site.cgroup}/cgroup.procs" && exec "$@"', "sh", *pinned]
+        ready = functools.partial(answers, port)
+        with running(name, pinned, directory=site.directory, ready=ready, within_s=30, env=environment) as process:
+            yield Server(name, port, process.pid)
 
 
 @contextlib.contextmanager
-def floor(directory: Path) -> Iterator[Server]:
-    """The bare responder: what the kernel costs (floor.c)."""
-    program = directory / "floor"
-    source = ROOT / "perf" / "floor.c"
-    subprocess.run(["cc", "-std=c11", "-O2", "-o", str(program), str(source)], check=True)
-    with (
-        reserved() as port,
-        _started("floor", port, [str(program), "127.0.0.1", str(port), str(REPLY_OCTETS)], directory) as server,
-    ):
-        yield server
+def site() -> Iterator[Site]:
+    """A directory that is gone afterwards, and the nameserver, on the load generator's processor."""
+    with tempfile.TemporaryDirectory(prefix="shardns-perf-") as path, reserved() as port:
+        directory = Path(path)
+        command = ["taskset", "-c", LOAD_CPU, str(built("nameserver")), "127.0.0.1", str(port), str(TTL_S)]
+        with running("nameserver", command, directory=directory, ready=lambda: answers(port)):
+            yield Site(directory, port)
 
 
-@contextlib.contextmanager
-def unbound(directory: Path, upstream_port: int) -> Iterator[Server]:
-    """unbound as its manual says for one core: one thread, SO_REUSEPORT, no validation."""
-    with reserved() as port:
-        (directory / "unbound.conf").write_text(UNBOUND.format(port=port, upstream=upstream_port))
-        with _started(
-            "unbound", port, ["unbound", "-d", "-p", "-c", str(directory / "unbound.conf")], directory
-        ) as server:
-            yield server
-
-
-@contextlib.contextmanager
-def shardns(directory: Path, upstream_port: int, *, workers: int = 1) -> Iterator[Server]:
-    """shardns with force_tcp, as it stands before kube-dns."""
-    with reserved() as port, reserved() as metrics:
-        corefile = directory / "Corefile"
-        corefile.write_text(COREFILE.format(port=port, upstream=upstream_port))
-        command = [
-            str(Path(sys.executable).parent / "shardns"), "--workers", str(workers),
-            "-localip", "127.0.0.1", "-dns.port", str(port), "-setupinterface=false", "-setupiptables=false",
-            "-conf", str(corefile), "--shm-name", f"perf-{os.getpid()}-{port}",
-            "-metrics-listen-address", f"127.0.0.1:{metrics}", "--cache-size", "256Mi", "--log-level", "warning",
-        ]  # fmt: skip
-        with _started("shardns", port, command, directory) as server:
-            yield server
-
-
-@contextlib.contextmanager
-def directory() -> Iterator[Path]:
-    """A place for configurations and logs, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="shardns-perf-") as path:
-        yield Path(path)
-
-
-def settle() -> None:
+def settle(seconds: float = 0.3) -> None:
     """Let what was just started come to rest."""
-    time.sleep(0.3)
+    time.sleep(seconds)

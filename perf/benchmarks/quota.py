@@ -1,0 +1,135 @@
+"""Under a CPU limit: the rate that each server holds at 25m, 100m and 500m, and at which p99.
+
+A limit is a quota per period of 100 ms: a server that has used it up is not run until the next period begins, and
+everything that arrives meanwhile waits. So the tail is decided by what a server does besides answering, and by how many
+of its processes and threads share the quota.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from perf import load
+from perf.benchmarks.cpu import HOT_NAMES
+from perf.figures import Extent, Figure, Outcome, Progress, Skipped
+from perf.servers import BOTH_CPUS, Server, Site, settle, started
+
+PERIOD_US = 100_000
+LIMITS = (25, 100, 500)  # millicores, as the overlays in deploy/
+LOST_MAX = 0.001  # of a rate that is held
+P99_MAX_MS = 150.0  # of a rate that is held: one period's wait, and some
+STEP = 1.25  # between neighbouring rates: the answer is that exact
+FIRST = {25: 400.0, 100: 2_000.0, 500: 10_000.0}
+RATE_MAX = 90_000.0  # what the generator can keep up with
+CALM = 100.0  # queries per second of a quiet node
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a server managed under one limit."""
+
+    rate: float
+    p99_ms: float
+
+
+@contextlib.contextmanager
+def limited(millicores: int) -> Iterator[Path]:
+    """A cgroup with that quota, v1 or v2. Raises Skipped where none can be made."""
+    v1 = Path("/sys/fs/cgroup/cpu")
+    group = (v1 if v1.is_dir() else Path("/sys/fs/cgroup")) / f"shardns-perf-{os.getpid()}"
+    quota_us = millicores * PERIOD_US // 1000
+    try:
+        group.mkdir()
+        if v1.is_dir():
+            (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (group / "cpu.cfs_quota_us").write_text(str(quota_us))
+        else:
+            (group.parent / "cgroup.subtree_control").write_text("+cpu")
+            (group / "cpu.max").write_text(f"{quota_us} {PERIOD_US}")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        raise Skipped(f"no cgroup with a CPU quota can be made here: {error}") from None
+    try:
+        yield group
+    finally:
+        group.rmdir()
+
+
+@contextlib.contextmanager
+def _warmed(site: Site, name: str, millicores: int) -> Iterator[Server]:
+    """The server, started and warmed without a limit, then limited: starting is not what is measured."""
+    with limited(millicores) as group, started(site, name) as server:
+        load.dnsperf(server, load.names(site.directory / "hot", "hot", HOT_NAMES))
+        settle(1.0)
+        for pid in server.pids():
+            (group / "cgroup.procs").write_text(str(pid))
+        yield server
+
+
+def _run(server: Server, rate: float, seconds: float) -> load.Latency:
+    return load.paced(server, load.Stream(rate, seconds, HOT_NAMES, wait_s=1))
+
+
+def _holds(found: load.Latency) -> bool:
+    return found.lost_share <= LOST_MAX and found.p99_us <= P99_MAX_MS * 1000
+
+
+def _highest(server: Server, first: float, seconds: float) -> Held:
+    """The highest rate that is held, to within STEP."""
+    found = _run(server, first, seconds)
+    up = _holds(found)
+    best = Held(first, found.p99_us / 1000) if up else Held(0, 0)
+    rate = first
+    while (up or not best.rate) and 10 < rate < RATE_MAX:
+        rate = rate * STEP if up else rate / STEP
+        found = _run(server, rate, seconds)
+        if _holds(found):
+            best = Held(rate, found.p99_us / 1000)
+        elif up:
+            # Once more: throttling begins by chance, and so does the end of a period.
+            found = _run(server, rate, seconds)
+            if not _holds(found):
+                break
+            best = Held(rate, found.p99_us / 1000)
+    return best
+
+
+def limits(site: Site, extent: Extent, progress: Progress) -> Outcome:
+    """The rate of hits held at 25m, 100m and 500m with its p99, and p99 of a quiet node at 25m, against unbound's."""
+    node = replace(site.as_node(1), server_cpu=BOTH_CPUS)
+    seconds = max(1.5, extent.seconds / 2)
+    held: dict[str, dict[int, Held]] = {}
+    calm: dict[str, float] = {}
+    for millicores in LIMITS[:1] if extent.is_quick else LIMITS:
+        for name in ("shardns", "unbound"):
+            with _warmed(node, name, millicores) as server:
+                if millicores == LIMITS[0]:
+                    calm[name] = _run(server, CALM, extent.seconds * 2).p99_us / 1000
+                best = held.setdefault(name, {})[millicores] = _highest(server, FIRST[millicores], seconds)
+            progress(f"{millicores:>4}m  {name:<8} holds {best.rate:>7,.0f}/s at p99 {best.p99_ms:.1f} ms")
+    table = {
+        f"{name} at {millicores}m": {"queries/s held": best.rate, "p99 ms": best.p99_ms}
+        for name, by_limit in held.items()
+        for millicores, best in by_limit.items()
+    }
+    for name, p99_ms in calm.items():
+        table[f"{name} at {LIMITS[0]}m"][f"p99 ms at {CALM:.0f}/s"] = p99_ms
+    figures = [
+        Figure(
+            f"quota/{millicores}m",
+            f"rate held at {millicores}m, against unbound",
+            best.rate / held["unbound"][millicores].rate,
+        )
+        for millicores, best in held["shardns"].items()
+        if held["unbound"][millicores].rate
+    ]
+    figures.append(
+        Figure("quota/calm", f"p99 at 25m and {CALM:.0f} queries/s, against unbound", calm["shardns"] / calm["unbound"])
+    )
+    curves = {name: [(float(m), best.rate) for m, best in by_limit.items()] for name, by_limit in held.items()}
+    return Outcome(figures, table, {}, {f"{name} rate held": points for name, points in curves.items()})
