@@ -90,6 +90,10 @@ def test_stuck_worker_is_replaced(made):
     """A worker that is alive and does nothing is replaced; the queries that waited for it are answered."""
     pid = made.pids()["worker 0"]
     os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    wait_until(
+        lambda: all(") T " in (task / "stat").read_text() for task in tasks.iterdir()), what="every thread to stop"
+    )
     queries = [wire.query(f"n{n}.example.org", ident=n) for n in range(20)]
     sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in queries]
     for sock, query in zip(sockets, queries, strict=True):

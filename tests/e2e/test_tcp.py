@@ -149,16 +149,6 @@ def test_time_outs(both):
             assert least_s < time.monotonic() - began < most_s
 
 
-def test_used_connection_stays(both):
-    """A connection that had an answer is not closed after 3 s."""
-    made, _ = both
-    with wire.stream(made.port) as client:
-        for pause_s in (3.5, 0):
-            client.send(wire.query("used.example.org"))
-            assert _is_right(client.receive(), "used.example.org")
-            time.sleep(pause_s)
-
-
 def test_client_that_does_not_read(both):
     """A client that asks and never reads is closed in the end; meanwhile the others are served without delay."""
     made, _ = both
