@@ -121,7 +121,8 @@ class Iptables:
         """Note what a program has complained of."""
         error_type: ErrorType = "iptables_lock" if _LOCKED in result.err else "iptables"
         hint = next((hint for words, hint in _HINTS if words in result.err), "")
-        report.fail(error_type, f"rules ({self._program(is_ipv6)})", result.reason, hint)
+        reason = next((line for line in result.err.splitlines() if _LOCKED in line), result.reason)
+        report.fail(error_type, f"rules ({self._program(is_ipv6)})", reason, hint)
 
 
 def parse(line: str, table: Table) -> Rule | None:

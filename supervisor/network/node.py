@@ -74,6 +74,8 @@ class Node:
         if self._is_needed and not self._serves:
             self._serves = True
             self._next_sync = now
+            if self._wanted.rules:
+                self._listen(is_route=False)
             self.tick(now)
 
     def withdraw(self) -> None:
@@ -200,8 +202,8 @@ class Node:
         if report.backend and not self._backend:
             self._backend = report.backend
             log.info("rules.chosen", backend=report.backend, why=report.why)
-            if self._serves and interest(self._wanted, self._backend).chains:
-                self._listen(is_route=False)
+            for notices in self._notices.values():
+                notices.mine = interest(self._wanted, self._backend)
         if report.added:
             log.info("setup.added", what=report.added)
         if report.removed:

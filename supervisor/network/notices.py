@@ -46,14 +46,14 @@ class Interest:
 
 
 def interest(wanted: Desired, backend: str) -> Interest:
-    """What the notices are to be about. The legacy iptables send none."""
-    chains: frozenset[tuple[str, str]] = frozenset()
-    if backend == "nftables":
-        chains = frozenset([("shardns", "")])
-    elif backend == "iptables-nft":
-        chains = frozenset((rule.table, rule.chain) for rule in wanted.rules)
+    """What the notices are to be about. The legacy iptables send none. An empty backend: it is not chosen yet."""
+    chains: set[tuple[str, str]] = set()
+    if backend in ("", "nftables"):
+        chains.add(("shardns", ""))
+    if backend in ("", "iptables-nft", "iptables"):
+        chains.update((rule.table, rule.chain) for rule in wanted.rules)
     addresses = frozenset(ipaddress.ip_address(address).packed for address in wanted.addresses)
-    return Interest(wanted.interface, addresses, chains)
+    return Interest(wanted.interface, addresses, frozenset(chains))
 
 
 class Notices:
@@ -61,7 +61,7 @@ class Notices:
 
     def __init__(self, mine: Interest, *, is_route: bool) -> None:
         """is_route: links and addresses; otherwise nftables."""
-        self._mine = mine
+        self.mine = mine
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _protocol(is_route))
         try:
             self._socket.bind((0, _GROUP_LINK | _GROUP_IPV4_ADDRESS | _GROUP_IPV6_ADDRESS if is_route else 0))
@@ -90,7 +90,7 @@ class Notices:
                     raise
                 found = True
                 continue
-            found = found or self._reads(octets, self._mine)
+            found = found or self._reads(octets, self.mine)
 
     def close(self) -> None:
         """Hear no more."""
