@@ -35,7 +35,8 @@ class Figure:
         bounds = [f"at most {self.at_most:g}"] if self.at_most is not None else []
         bounds += [f"at least {self.at_least:g}"] if self.at_least is not None else []
         verdict = ("met" if self.is_met else "MISSED") if bounds else ""
-        value = f"{self.value:g} {self.unit}".strip()
+        number = f"{int(self.value):,}" if self.value == int(self.value) else f"{self.value:g}"
+        value = f"{number} {self.unit}".strip()
         return f"  {self.what:<58} {value:>14}   {' and '.join(bounds):<16} {verdict}".rstrip()
 
 
