@@ -164,6 +164,7 @@ class CorefileSource:
         facts: dict[str, object] = {
             "template": corefile.template,
             "written_to": written,
+            "cluster_dns": self._cluster_dns().address,
             "stub_domains": [zone for zone, _ in kube.stubs],
             "upstreams": list(kube.upstreams) or [RESOLV_CONF],
         }
@@ -235,12 +236,16 @@ class CorefileSource:
             values[placeholders.DOMAIN] = domain
         else:
             lacks[placeholders.DOMAIN] = Lack("node-cache leaves it to the manifest", _GIVEN_DOMAIN)
-        found = service.find(options.upstream_service, self._env, options.local_ips)
+        found = self._cluster_dns()
         if found.address:
             values[placeholders.CLUSTER] = found.address
         else:
             lacks[placeholders.CLUSTER] = Lack(found.why, found.remedy)
         return values, lacks
+
+    def _cluster_dns(self) -> service.Found:
+        """Where the cluster's DNS is, or why that is not known."""
+        return service.find(self._options.upstream_service, self._env, self._options.local_ips)
 
     def _made(
         self, name: str, text: str, kube: KubeDns, lacks: Mapping[str, Lack], notes: Iterable[ConfigError] = ()

@@ -8,6 +8,7 @@ version.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -17,7 +18,7 @@ from pathlib import Path
 from shardns.corefile import files
 
 DATA = "..data"
-_TRIES = 5  # for a version that goes away while it is read: there is another one by then
+_TRIES = 20  # for a version that goes away while it is read: there is another one by then
 _MODE = 0o644
 
 Stamp = tuple[int, ...]
@@ -28,20 +29,23 @@ def texts(directory: str) -> dict[str, str] | None:
 
     Raises OSError, UnicodeError or ValueError for a file that cannot be read.
     """
-    for _ in range(_TRIES - 1):
-        with contextlib.suppress(FileNotFoundError):
-            return _texts(directory)
-    try:
-        return _texts(directory)
-    except FileNotFoundError:
-        return None
+    for _ in range(_TRIES):
+        version = _version(directory)
+        try:
+            found = {path.name: files.text(str(path)) for path in _visible(Path(version))}
+        except FileNotFoundError:
+            if not Path(directory).exists():
+                return None
+        else:
+            if version == _version(directory):  # else files may have gone before they were listed
+                return found
+    raise OSError(errno.EAGAIN, "it changes faster than it can be read", directory)
 
 
-def _texts(directory: str) -> dict[str, str]:
-    """As texts. Raises FileNotFoundError also where a version has gone meanwhile."""
+def _version(directory: str) -> str:
+    """The directory that holds the files now."""
     data = Path(directory, DATA)
-    version = Path(os.path.realpath(data if data.is_symlink() else directory))
-    return {path.name: files.text(str(path)) for path in _visible(version)}
+    return os.path.realpath(data if data.is_symlink() else directory)
 
 
 def _visible(directory: Path) -> list[Path]:

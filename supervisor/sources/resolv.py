@@ -16,10 +16,10 @@ from shardns.plugins.forward import RESOLVED_FILE, RESOLVED_STUBS
 class Reader:
     """Reads files for one Plan, and remembers what it did."""
 
-    def __init__(self, see: Callable[[str], None], real: str = RESOLVED_FILE) -> None:
-        """see is told of each file with nameservers, and of each that cannot be read, before it is read."""
+    def __init__(self, see: Callable[[str], None], real: str = "") -> None:
+        """see is told of each file before it is read; real is the file that systemd-resolved writes."""
         self._see = see
-        self._real = real
+        self._real = real or RESOLVED_FILE
         self.notes: list[ConfigError] = []
 
     def read(self, path: str) -> str:
