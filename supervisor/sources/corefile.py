@@ -258,8 +258,7 @@ class CorefileSource:
             return _Made(text, None, wrong.errors)
         stubs = self._stubs(kube, blocks, warnings)
         blocks += parse(stubs, file=f"stub domains of {self._options.kube_dns}", env={}, read=files.read)
-        errors = placeholders.left(blocks, lacks)
-        places = {error.at for error in errors}
+        errors, places = placeholders.left(blocks, lacks)
         reader = Reader(self._watch.file)
         known = interfaces.by_interface()
         surroundings = plans.Options(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shardns.corefile import Directive, ServerBlock, Token
-from shardns.errors import ConfigError
+from shardns.errors import ConfigError, Position
 
 CLUSTER = "__PILLAR__CLUSTER__DNS__"
 LOCAL = "__PILLAR__LOCAL__DNS__"
@@ -47,16 +47,26 @@ def fill(text: str, values: Mapping[str, str], local_ips: Sequence[str] = ()) ->
     return text
 
 
-def left(blocks: Iterable[ServerBlock], lacks: Mapping[str, Lack]) -> list[ConfigError]:
-    """An error for every word of the blocks that still holds a placeholder; lacks says why, of those it knows."""
-    found: list[ConfigError] = []
+def are_in(text: str) -> bool:
+    """Whether the text is a template."""
+    return _ANY.search(text) is not None
+
+
+def left(blocks: Iterable[ServerBlock], lacks: Mapping[str, Lack]) -> tuple[list[ConfigError], frozenset[Position]]:
+    """An error for every placeholder that the blocks still hold, at its first place; and all their places.
+
+    lacks says why they are there, of those it knows.
+    """
+    places: dict[str, list[Position]] = {}
     for token in _words(blocks):
-        match = _ANY.search(token.text)
-        if match is None:
-            continue
-        lack = lacks.get(match[0], Lack("this program knows no such placeholder", f"known are {', '.join(ALL)}"))
-        found.append(ConfigError(token.at, f"{match[0]} is not filled in: {lack.why}", hint=lack.remedy))
-    return found
+        for match in _ANY.finditer(token.text):
+            places.setdefault(match[0], []).append(token.at)
+    errors = []
+    for name, at in places.items():
+        lack = lacks.get(name, Lack("this program knows no such placeholder", f"known are {', '.join(ALL)}"))
+        also = f" ({len(at)} places)" if len(at) > 1 else ""
+        errors.append(ConfigError(at[0], f"{name} is not filled in{also}: {lack.why}", hint=lack.remedy))
+    return errors, frozenset(place for at in places.values() for place in at)
 
 
 def _words(blocks: Iterable[ServerBlock]) -> Iterator[Token]:

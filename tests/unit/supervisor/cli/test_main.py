@@ -119,6 +119,39 @@ def test_check_refused(arguments, capsys):
     assert capsys.readouterr().err.startswith("shardns check: ")
 
 
+def test_check_of_a_template(tmp_path: Path, capsys, monkeypatch):
+    """A template is filled in as the flags say, and written nowhere; without them it says what it lacks."""
+    path = tmp_path / "Corefile.base"
+    path.write_text(
+        "__PILLAR__DNS__DOMAIN__ {\n    bind __PILLAR__LOCAL__DNS__\n    forward . __PILLAR__CLUSTER__DNS__\n}\n"
+    )
+    monkeypatch.setenv("KUBE_DNS_SERVICE_HOST", "192.0.2.53")
+    command = [
+        "check",
+        str(path),
+        "-localip",
+        "127.0.0.1",
+        "-cluster-domain",
+        "example.org",
+        "-conf",
+        str(tmp_path / "x"),
+    ]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "server block 1: example.org." in out
+    assert "192.0.2.53:53" in out
+    assert main(["check", str(path)]) == 1
+    assert capsys.readouterr().err.endswith("2 errors\n")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["Corefile.base"]
+
+
+def test_check_of_a_command_line(capsys, monkeypatch):
+    """Without a file, what these flags would serve is checked: here the built-in template."""
+    monkeypatch.setenv("KUBE_DNS_SERVICE_HOST", "192.0.2.53")
+    assert main(["check", "-localip", "127.0.0.1", "-basecorefile="]) == 0
+    assert "server block 4: .\n" in capsys.readouterr().out
+
+
 def test_check_help(capsys):
     """shardns check -help needs no file."""
     assert main(["check", "-help"]) == 0

@@ -220,10 +220,13 @@ def test_template_without_conf(tmp_path: Path):
     [
         (
             {"env": {}},
-            "Corefile:11:15: __PILLAR__CLUSTER__DNS__ is not filled in: the variable KUBE_DNS_UPSTREAM_SERVICE_HOST of",
+            "Corefile:11:15: __PILLAR__CLUSTER__DNS__ is not filled in (3 places): the variable KUBE_DNS_UPSTREAM_SERVICE_",
         ),
         ({"cluster_domain": ""}, "Corefile:2:1: __PILLAR__DNS__DOMAIN__ is not filled in: node-cache leaves it to the"),
-        ({"local_ips": ()}, "Corefile:10:10: __PILLAR__LOCAL__DNS__ is not filled in: -localip is not given"),
+        (
+            {"local_ips": ()},
+            "Corefile:10:10: __PILLAR__LOCAL__DNS__ is not filled in (5 places): -localip is not given",
+        ),
         ({"upstream_service": "kube-dns"}, "forward: 10.96.0.10:53 is an address of our own"),
     ],
 )

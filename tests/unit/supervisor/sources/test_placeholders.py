@@ -68,7 +68,8 @@ def test_what_is_left():
         "}\n"
     )
     lacks = {placeholders.CLUSTER: Lack("no Service", "make one"), placeholders.ENDPOINT: Lack("a", "b")}
-    found = [str(error) for error in placeholders.left(parsed(text), lacks)]
+    errors, _ = placeholders.left(parsed(text), lacks)
+    found = [str(error) for error in errors]
     assert [error.split(" is not")[0] for error in found] == [
         "Corefile:2:1: __PILLAR__DNS__DOMAIN__",
         "Corefile:4:17: __PILLAR__X__",
@@ -82,16 +83,29 @@ def test_what_is_left():
 def test_what_is_left_of_an_import():
     """A placeholder of an imported file is found in that file."""
     blocks = parsed(". {\n    import more\n}\n", {"more": "forward . __PILLAR__CLUSTER__DNS__\n"})
-    (error,) = placeholders.left(blocks, {})
+    (error,), _ = placeholders.left(blocks, {})
     assert str(error.at) == "more:1:11"
+
+
+def test_said_once():
+    """One that stands in several places is one error, at the first; all places are known."""
+    blocks = parsed("__PILLAR__DNS__DOMAIN__ {\n}\nx.__PILLAR__DNS__DOMAIN__ {\n    log\n}\n")
+    (error,), places = placeholders.left(blocks, {placeholders.DOMAIN: Lack("why", "what")})
+    wanted = "Corefile:1:1: __PILLAR__DNS__DOMAIN__ is not filled in (2 places): why (what)"
+    assert str(error) == wanted
+    assert sorted(map(str, places)) == ["Corefile:1:1", "Corefile:3:1"]
 
 
 @pytest.mark.parametrize("text", ["__PILLAR__ {\n}", "__PILLAR__dns {\n}", "x__PILLAR__DNS__DOMAIN__y {\n}"])
 def test_broken_placeholders(text):
     """What looks like a placeholder is not taken for a zone."""
-    assert len(placeholders.left(parsed(text), {})) == 1
+    errors, _ = placeholders.left(parsed(text), {})
+    assert len(errors) == 1
+    assert placeholders.are_in(text)
 
 
 def test_nothing_is_left():
     """A Corefile without placeholders has no such error."""
-    assert placeholders.left(parsed("example.org {\n forward . 192.0.2.1\n}"), {}) == []
+    text = "example.org {\n forward . 192.0.2.1\n}"
+    assert placeholders.left(parsed(text), {}) == ([], frozenset())
+    assert not placeholders.are_in(text)
