@@ -220,7 +220,7 @@ def test_template_without_conf(tmp_path: Path):
     [
         (
             {"env": {}},
-            "Corefile:11:15: __PILLAR__CLUSTER__DNS__ is not filled in (3 places): the variable KUBE_DNS_UPSTREAM_SERVICE_",
+            "Corefile:11:15: __PILLAR__CLUSTER__DNS__ is not filled in (3 places): the variable KUBE_DNS_UPSTREAM_",
         ),
         ({"cluster_domain": ""}, "Corefile:2:1: __PILLAR__DNS__DOMAIN__ is not filled in: node-cache leaves it to the"),
         (
