@@ -43,6 +43,7 @@ class TableOperations:
         writer: CData,
         zones: Mapping[int, Sequence[str]],
         stats: Callable[[], Mapping[str, object]],
+        about: Callable[[], Mapping[str, object]],
         reload: Callable[[], None],
     ) -> None:
         """table: struct shd_table_header *. writer: struct shd_writer *. zones: of the server blocks, by cache id."""
@@ -50,6 +51,7 @@ class TableOperations:
         self._writer = writer
         self._zones = zones
         self._stats = stats
+        self._about = about
         self._reload = reload
 
     def lookup(self, question: Question) -> Iterator[Item | None]:
@@ -81,6 +83,10 @@ class TableOperations:
     def stats(self) -> Mapping[str, object]:
         """Numbers by name."""
         return self._stats()
+
+    def about(self) -> Mapping[str, object]:
+        """What is served, and by whom."""
+        return self._about()
 
     def reload(self) -> None:
         """Ask the supervisor for a reload."""

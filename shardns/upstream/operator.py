@@ -63,6 +63,9 @@ class Operations(Protocol):
     def stats(self) -> Mapping[str, object]:
         """Numbers by name."""
 
+    def about(self) -> Mapping[str, object]:
+        """What is served, and by whom."""
+
     def reload(self) -> None:
         """Ask the supervisor for a reload."""
 
@@ -176,11 +179,14 @@ class OperatorServer:
                 return lambda done: _counted(operations.flush(name, below=below), name, done)
             case "stats":
                 return lambda done: _filled(done, operations.stats())
+            case "about":
+                return lambda done: _filled(done, operations.about())
             case "reload":
                 operations.reload()
                 return lambda _done: iter(())
             case other:
-                raise OperatorError(f"unknown operation {other!r}; there are lookup, dump, flush, stats and reload")
+                known = "lookup, dump, flush, stats, about and reload"
+                raise OperatorError(f"unknown operation {other!r}; there are {known}")
 
 
 class _Fields:
@@ -223,9 +229,9 @@ def _counted(steps: Iterator[int], name: str, done: Item) -> Iterator[None]:
     log.info("table.flushed", name=name, removed=done["removed"])
 
 
-def _filled(done: Item, stats: Mapping[str, object]) -> Iterator[None]:
-    """No items; the numbers are the end of the answer."""
-    done.update(stats)
+def _filled(done: Item, facts: Mapping[str, object]) -> Iterator[None]:
+    """No items; the facts are the end of the answer."""
+    done.update(facts)
     return iter(())
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
@@ -88,6 +89,19 @@ class OperatorClient:
     def stats(self) -> Item:
         """Counts since the start, and what is under way; see docs/operating.md."""
         return self._done({"op": "stats"})
+
+    def about(self) -> Item:
+        """What is served, by whom, and how each process does; see docs/operating.md."""
+        return self._done({"op": "about"})
+
+    def server_pid(self) -> int:
+        """The process that made the socket, the supervisor; 0 where our process namespace does not show it.
+
+        unix(7), SO_PEERCRED: on the connecting side it names who called listen().
+        """
+        credentials = struct.Struct("3i")
+        octets = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+        return int(credentials.unpack(octets)[0])
 
     def reload(self) -> None:
         """Ask for a reload of the configuration; its result is in the log and in coredns_reload_failed_total."""

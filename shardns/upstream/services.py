@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from shardns.metrics.sources import SETUP_ERRORS
 from shardns.plan import Plan
 from shardns.plugins import cache
 from shardns.role import Count, Tally, Wiring
+from shardns.upstream import about
 from shardns.upstream.chain import Routes
 from shardns.upstream.endpoints import Endpoints, HealthPoll
 from shardns.upstream.flights import Flights
@@ -113,8 +115,19 @@ class Services:
             self._memory.writer,
             zones,
             lambda: numbers(self.sources, self._page.reader, time.time()),
+            self._about,
             self._reload,
         )
+
+    def _about(self) -> dict[str, object]:
+        """What `shardns doctor` starts from. The arguments are the supervisor's: we are its fork."""
+        return {
+            "version": self.sources.version,
+            "uptime_s": round(time.time() - self.sources.start_time_s, 3),
+            "arguments": sys.argv[1:],
+            **about.served(self._wiring.plan),
+            **about.beats(self._page.reader, self._wiring.worker_count),
+        }
 
     # ---- where the numbers are
 

@@ -43,6 +43,10 @@ class FakeOperations:
         """Two numbers."""
         return {"queries": 7, "uptime_s": 1.5}
 
+    def about(self):
+        """A nested fact."""
+        return {"version": "1.2.3", "listeners": [["", 53]], "upstream_silent_s": None}
+
     def reload(self):
         """Remember it."""
         self.calls.append("reload")
@@ -100,6 +104,13 @@ async def test_stats(tmp_path):
     """The numbers come back by name."""
     async with serving(tmp_path, FakeOperations()) as path:
         assert await ask(path, lambda c: c.stats()) == {"queries": 7, "uptime_s": 1.5}
+
+
+async def test_about(tmp_path):
+    """About gives what is served, nested as it is, and the connection says which process made the socket."""
+    async with serving(tmp_path, FakeOperations()) as path:
+        wanted = {"version": "1.2.3", "listeners": [["", 53]], "upstream_silent_s": None}
+        assert await ask(path, lambda c: (c.about(), c.server_pid())) == (wanted, os.getpid())
 
 
 async def test_several_requests(tmp_path):
@@ -166,7 +177,7 @@ def test_allowed_uids(monkeypatch):
     [
         ([], "a request is a msgpack map"),
         ({}, "unknown operation ''"),
-        ({"op": "shutdown"}, "unknown operation 'shutdown'; there are lookup, dump, flush, stats and reload"),
+        ({"op": "shutdown"}, "unknown operation 'shutdown'; there are lookup, dump, flush, stats, about and reload"),
         ({"op": 7}, "op is a text"),
         ({"op": "lookup"}, "name: name is empty"),
         ({"op": "lookup", "name": "a..b"}, "name: name has an empty label"),
