@@ -2,6 +2,8 @@ import json
 import os
 import pty
 import re
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -269,3 +271,10 @@ def test_a_fork_in_the_middle_of_logging_does_not_hang():
 
     events = [json.loads(line)["event"] for line in written(act).splitlines()]
     assert sorted(events) == ["reload.finished"] * 200 + ["worker.stopped"]
+
+
+def test_rich_stays_out():
+    """A process that logs does not load rich, which costs megabytes, though structlog would; others may."""
+    code = "import sys, shardns.log; print('rich' in sys.modules or any(n.startswith('rich.') for n in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
