@@ -1,5 +1,6 @@
 """The metrics page: CoreDNS's families to the letter, and our own under `shardns_`.
 
+families    what prometheus_client does for us
 sources     what the page is made from; the upstream process fills it once
 counters    the C counters of all processes, read out of the segments and summed
 coredns     families that CoreDNS has

@@ -10,16 +10,15 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client.metrics_core import (
+from shardns.dns import codes
+from shardns.metrics import histogram
+from shardns.metrics.counters import PROTOS, Row
+from shardns.metrics.families import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
-
-from shardns.dns import codes
-from shardns.metrics import histogram
-from shardns.metrics.counters import PROTOS, Row
 from shardns.metrics.sources import SETUP_ERRORS, CacheView, LocalCounts, PoolsLike, RowLike, Sources
 
 TIME: Final = histogram.bounds_text(histogram.TIME_S)

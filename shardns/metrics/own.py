@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-
 from shardns import log
 from shardns.metrics.counters import Reader
+from shardns.metrics.families import CounterMetricFamily, GaugeMetricFamily, Metric
 from shardns.metrics.sources import PoolsLike, Sources
 
 _WORKER_COUNTERS: Final = (

@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator
 from time import monotonic_ns
 from typing import Final
 
-from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import Metric
-
 from shardns.metrics import coredns, own
 from shardns.metrics.counters import Reader
+from shardns.metrics.families import Metric, generate_latest
 from shardns.metrics.processes import Group
 from shardns.metrics.sources import Sources
 
