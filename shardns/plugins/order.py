@@ -58,7 +58,7 @@ _ORDER: tuple[tuple[str, bool], ...] = (
     ("dnssec", False),
     ("autopath", False),
     ("minimal", False),
-    ("template", False),
+    ("template", BUILT),
     ("transfer", False),
     ("hosts", BUILT),
     ("route53", False),

@@ -17,12 +17,12 @@ from shardns.dns import codes, names
 from shardns.dns.answer import Question
 from shardns.exchange import Failure, Outcome, Pool, PoolConfig, PoolStats, Upstream
 from shardns.plan import Block, Plan
-from shardns.plugins import cache, errors, forward, hosts
+from shardns.plugins import cache, errors, forward, hosts, template
 from shardns.querylog.errors import ErrorLog
 from shardns.upstream.flights import Flight
 from shardns.upstream.local import Asked, Done, Local, Locals
 
-_LOCAL = frozenset({hosts.NAME})
+_LOCAL = frozenset({template.NAME, hosts.NAME})
 
 STORE_ALL = int(lib.SHD_STORE_SUCCESS | lib.SHD_STORE_DENIAL | lib.SHD_STORE_FAILURE)
 MAX_AGE_S = 30.0

@@ -24,8 +24,9 @@ from shardns.errors import Malformed
 from shardns.exchange import Outcome
 from shardns.metrics import LocalCounts
 from shardns.plan import Plan
-from shardns.plugins import hosts
+from shardns.plugins import hosts, template
 from shardns.plugins.hosts.table import Table
+from shardns.plugins.template.engine import Engine
 from shardns.querylog.errors import panic_lines
 
 FOLLOW_S = 5.0
@@ -165,6 +166,26 @@ def read(config: hosts.Config) -> Reading:
     return Reading(found.st_mtime_ns, found.st_size, config.table(text.split("\n")))
 
 
+# ---- template
+
+
+class Template:
+    """The `template` directives of one block."""
+
+    writer = int(lib.SHD_BY_TEMPLATE)
+
+    def __init__(self, config: template.Config, counts: LocalCounts) -> None:
+        """Everything is made ready that does not depend on a question."""
+        self._engine = Engine(config.stanzas, counts)
+
+    def answer(self, question: Question, server: str) -> Answer | Refusal | None:
+        """What the first that fits says."""
+        return self._engine.answer(question, server)
+
+    def tick(self, now_ns: int) -> None:
+        """There is nothing to look at."""
+
+
 # ---- all of them
 
 
@@ -184,7 +205,13 @@ class Locals:
 
     def plugins_of(self, configs: Sequence[object]) -> list[Plugin]:
         """The plugins of a block, in the order of their Configs."""
-        return [Hosts(config, self.counts, self.loop) for config in configs if isinstance(config, hosts.Config)]
+        found: list[Plugin] = []
+        for config in configs:
+            if isinstance(config, hosts.Config):
+                found.append(Hosts(config, self.counts, self.loop))
+            elif isinstance(config, template.Config):
+                found.append(Template(config, self.counts))
+        return found
 
     def server_of(self, row: int) -> str:
         """The label of the listener that a counters row is of."""

@@ -333,6 +333,11 @@ def test_any_configuration(body):
 
 def test_every_plugin_is_reachable():
     """Each built plugin can be used in a Corefile."""
-    lines = {"bind": "bind 127.0.0.1", "forward": FORWARD, "prometheus": "prometheus :9253"}
+    lines = {
+        "bind": "bind 127.0.0.1",
+        "forward": FORWARD,
+        "prometheus": "prometheus :9253",
+        "template": "template IN A",
+    }
     made = make(".\n" + "\n".join(lines.get(name, name) for name in order.BUILT_NAMES))
     assert tuple(made.blocks[0].plugins) == order.BUILT_NAMES
