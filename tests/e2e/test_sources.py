@@ -63,7 +63,12 @@ class Node:
         command = [*self.namespace.command(program.PROGRAM), *flags, "-pidfile", str(pid_file), *own]
         try:
             with running(
-                "shardns", command, directory=self.home, ready=pid_file.exists, within_s=20, env=SERVICE | (env or {})
+                "shardns",
+                command,
+                directory=self.home,
+                ready=pid_file.exists,
+                within_s=20,
+                env={**SERVICE, **(env or {})},
             ) as process:
                 places = {"METRICS": "127.0.0.1:9253", "HEALTH": f"{host}:8080"}
                 made = Shardns(process, host, 53, self.conf, places, name, f"@{name}", pid_file)

@@ -397,3 +397,36 @@ def test_worker_holds_only_what_is_its_own(options):
         writable = [name for name in fds if options.shm_name in name]
         assert len(writable) == 1  # the read-only one
         assert sum("socket:" in name for name in fds) == 4  # UDP, TCP, misses, control
+
+
+def test_a_changed_template_is_taken(options, tmp_path):
+    """Without the reload plugin and without a signal, in time; what is wrong is said once, and when asked."""
+    base = tmp_path / "Corefile.base"
+    base.write_text(SERVED)
+    with theatre(dataclasses.replace(options, base_corefile=str(base), watch_s=0.1)) as stage:
+        stage.until("generation.serving")
+        replace(str(base), SERVED.replace("192.0.2.1", "192.0.2.3"))
+        assert stage.until("reload.started")["by"] == loop.WATCH
+        stage.until("generation.drained")
+        for text in ("nonsense {", "nonsense {", "nonsense {\n"):
+            replace(str(base), text)
+            time.sleep(0.2)
+        stage.until("plan.refused")
+        stage.signal(signal.SIGUSR1)
+        stage.until("plan.refused", times=2)
+        stage.signal(signal.SIGTERM)
+        assert stage.wait() == 0
+    assert len([event for event in stage.events if event["event"] == "plan.refused"]) == 2
+
+
+def test_a_wrong_configmap_is_counted(options, tmp_path):
+    """The tally has it, for the metrics page."""
+    base, where = tmp_path / "Corefile.base", tmp_path / "kube-dns"
+    address = free_port()
+    base.write_text(SERVED.replace("forward", f"health 127.0.0.1:{address}\n forward"))
+    where.mkdir()
+    (where / "stubDomains").write_text("{")
+    with theatre(dataclasses.replace(options, base_corefile=str(base), kube_dns=str(where))) as stage:
+        stage.until("generation.serving")
+        with socket.create_connection(("127.0.0.1", address), timeout=PATIENCE_S) as client:
+            assert json.loads(client.recv(65536))["SETUP_CONFIGMAP"] == 1

@@ -270,6 +270,18 @@ def test_no_template(tmp_path: Path, lines):
     )
 
 
+@pytest.mark.parametrize("is_default, level", [(True, "info"), (False, "warning")])
+def test_how_loud_a_missing_template_is(tmp_path: Path, lines, monkeypatch, is_default, level):
+    """The default place may well be empty; one that was named should not."""
+    base = str(tmp_path / "none")
+    if is_default:
+        monkeypatch.setattr("supervisor.sources.corefile.BASE_COREFILE", base)
+    node = Node(tmp_path, base_corefile=base)
+    node.conf.write_text(TEXT)
+    node.load()
+    assert [event["level"] for event in lines()] == [level]
+
+
 def test_placeholders_of_a_file_that_is_no_template(tmp_path: Path):
     """A finished Corefile is not filled in; what looks unfinished is an error that says how to have it filled in."""
     node = Node(tmp_path, base_corefile=str(tmp_path / "none"))
@@ -421,12 +433,15 @@ def test_wrong_template_and_configmap(tmp_path: Path):
     assert node.source.configmap_errors == 0
 
 
-def test_missing_configmap_is_told(tmp_path: Path, lines):
+@pytest.mark.parametrize("is_default", [True, False])
+def test_missing_configmap_is_told(tmp_path: Path, lines, monkeypatch, is_default):
     """-kubednscm that names no directory is warned of once; the official place may be missing."""
     node = Node(tmp_path)
+    if is_default:
+        monkeypatch.setattr("supervisor.sources.corefile.KUBE_DNS", str(node.kube_dns))
     node.load()
     node.load()
-    assert [event["event"] for event in lines()] == ["config.warned", "corefile.filled"]
+    assert [event["event"] for event in lines()] == ["config.warned"] * (not is_default) + ["corefile.filled"]
 
 
 def test_trial(tmp_path: Path, lines):
@@ -471,7 +486,7 @@ def test_changes(tmp_path: Path, monkeypatch, what):
     if what == "template":
         node.coredns.update({"Corefile.base": STOCK.read_text().replace("cache 30", "cache 31")})
     elif what == "beside":
-        node.coredns.update({"Corefile.base": STOCK.read_text(), "more": "x"})
+        (node.coredns.path / "more").write_text("x")
     elif what == "configmap":
         made.update({"stubDomains": '{"a.example.org": ["192.0.2.3"]}'})
     elif what == "resolv.conf":
