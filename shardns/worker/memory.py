@@ -9,6 +9,7 @@ ring of their own. They share the slot's marks (atomic) and its process counters
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Final
 
 from shardns.cache import Refused
@@ -81,7 +82,7 @@ class Memory:
             serve.sockets[at] = {
                 "fd": sock.fileno(),
                 "listener": listener,
-                "family": lib.SHD_IPV4 if sock.family == sock.family.AF_INET else lib.SHD_IPV6,
+                "family": lib.SHD_IPV4 if sock.family == socket.AF_INET else lib.SHD_IPV6,
                 "wildcard": int(sock.getsockname()[0] in _WILDCARDS),
             }
         serve.socket_count = len(sockets)
