@@ -8,6 +8,9 @@ The lock belongs to the descriptor that the upstream process inherits. So it is 
 
 Everything else (worker slots, the upstream process's segment, the tally) lives as long as the supervisor and has no
 name: nothing of it can be left behind, and it does not count against the size of /dev/shm.
+
+All of a named table is reserved at once: a page that /dev/shm had no room for when it is first touched would end
+whoever touches it (SIGBUS), and whoever takes its place.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ SHM = Path("/dev/shm")  # noqa: S108 - where glibc and musl keep POSIX shared me
 LOCK_PATIENCE_S = 2.0  # for children of a killed supervisor to be gone
 _LOCK_PAUSE_S = 0.02
 _PAGE = 4096
+_NO_ROOM = "no room in /dev/shm: the cache will not survive a restart"
 
 log = get_logger()
 
@@ -130,10 +134,12 @@ def _found_table(name: str, size: int, boot: bytes) -> Segment | None:
     fd = _held(name)
     if fd is None:
         return None
-    if _fits(fd, size, boot):
+    if _fits(fd, size, boot) and _reserve(fd, size):
         log.info("segment.adopted", name=name, size_bytes=size)
         return _both(fd, size)
-    log.warning("segment.refused", name=name, reason="made by another version, boot or cache size; starting empty")
+    log.warning(
+        "segment.refused", name=name, reason="made by another version, boot or cache size, or no room; starting empty"
+    )
     posix_ipc.unlink_shared_memory(f"/{name}")
     os.close(fd)
     return None
@@ -190,7 +196,7 @@ def _named(name: str, size: int) -> int | None:
     """A descriptor of a new table called name, locked; None when that name cannot be had."""
     room = os.statvfs(SHM)
     if room.f_bavail * room.f_frsize < size:
-        log.warning("segment.refused", name=name, reason="no room in /dev/shm: the cache will not survive a restart")
+        log.warning("segment.refused", name=name, reason=_NO_ROOM)
         return None
     try:
         fd: int = posix_ipc.SharedMemory(f"/{name}", posix_ipc.O_CREX, mode=0o600, size=size).fd
@@ -198,7 +204,21 @@ def _named(name: str, size: int) -> int | None:
         log.warning("segment.refused", name=name, reason=f"another instance has it, or {error}; serving without a name")
         return None
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return fd
+    if _reserve(fd, size):
+        return fd
+    log.warning("segment.refused", name=name, reason=_NO_ROOM)
+    posix_ipc.unlink_shared_memory(f"/{name}")
+    os.close(fd)
+    return None
+
+
+def _reserve(fd: int, size: int) -> bool:
+    """Whether all of the segment behind fd has its memory now. What is in it stays."""
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError:
+        return False
+    return True
 
 
 def _headed(name: str, size: int, slot: int, boot: bytes) -> Segment:

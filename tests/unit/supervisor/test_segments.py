@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -115,6 +116,43 @@ def test_no_room_costs_only_the_name(name, monkeypatch):
     room = os.statvfs_result((4096, 4096, 10, 10, 10, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _path: room)
     made = create(name, SIZE, 1)
+    assert not (segments.SHM / name).exists()
+    made.close()
+
+
+def test_a_named_table_has_all_its_memory(name):
+    """Nothing that fills /dev/shm later can take a page from the table: none of it is missing from the start."""
+    made = create(name, SIZE, 1)
+    assert (segments.SHM / name).stat().st_blocks * 512 >= made.table.size
+    made.close()
+
+
+def test_a_found_table_has_all_its_memory(name):
+    """A table with holes, as an earlier version left it, is filled up and keeps what is in it."""
+    made = create(name, SIZE, 1)
+    before, size = seed(made), made.table.size
+    made.close()
+    path = segments.SHM / name
+    head = path.read_bytes()[:4096]
+    with path.open("r+b") as file:
+        file.truncate(0)
+        file.write(head)
+        file.truncate(size)
+    again = create(name, SIZE, 1)
+    assert seed(again) == before
+    assert path.stat().st_blocks * 512 >= size
+    again.close()
+
+
+def test_memory_that_cannot_be_reserved_costs_only_the_name(name, monkeypatch):
+    """When /dev/shm fills up between the look at its room and the reservation, the table has no name."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    made = create(name, SIZE, 1)
+    assert made.table.size <= SIZE
     assert not (segments.SHM / name).exists()
     made.close()
 
