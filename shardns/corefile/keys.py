@@ -95,6 +95,9 @@ def _zones(text: str, token: Token) -> tuple[str, ...]:
         raise ConfigError(token.at, "not a zone", got=token.text, hint="an IPv6 range needs a length: 2001:db8::/32")
     if not text.isascii():
         raise ConfigError(token.at, "a zone must be ASCII", got=token.text, hint=_ascii_hint(text))
+    if "{" in text or "}" in text:
+        # DIFFERS: for CoreDNS it is a zone, and what follows it the rest of a file without braces.
+        raise ConfigError(token.at, "a zone has no braces", got=token.text, hint="put a space before the brace")
     if len(text) > MAX_TEXT:
         raise ConfigError(token.at, f"zone is too long: {len(text)} characters, {MAX_TEXT} is the limit")
     try:

@@ -65,6 +65,9 @@ def test_uneven_range():
         ("x" * 64, "not a zone"),
         ("x." * 200, "zone is too long"),
         ("b\u00fccher.example.org", "a zone must be ASCII"),
+        ("example.org{", "a zone has no braces.*put a space before the brace"),
+        ("{{{", "a zone has no braces"),
+        ("}", "a zone has no braces"),
     ],
 )
 def test_refused(text, wanted):
