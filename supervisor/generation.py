@@ -50,7 +50,7 @@ class Limits:
     abort_s: float = 1.0  # from SIGABRT (which prints where it was stuck) to SIGKILL
     stable_s: float = 30.0  # a child that lived this long did not crash in a loop
     backoff_s: float = 0.25  # before the second restart in a row; doubles
-    backoff_max_s: float = 5.0
+    backoff_max_s: float = 1.0  # a stub resolver waits 5 s, and a start costs 20 ms of CPU
     boot_tries: int = 5  # crashes in a row of one seat that end the first start
 
 
