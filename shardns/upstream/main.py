@@ -14,6 +14,7 @@ import os
 import socket
 from collections.abc import Coroutine
 from time import monotonic, monotonic_ns
+from typing import Any
 
 from shardns.cache import Refused
 from shardns.core import lib
@@ -63,6 +64,7 @@ class UpstreamProcess:
 
     async def run(self) -> None:
         """Serve from now until the supervisor says that it is enough."""
+        self._loop.set_exception_handler(self._broke)
         self._memory.take_over()
         self._beat()
         if self._log is not None:
@@ -161,6 +163,14 @@ class UpstreamProcess:
         """Let run() return."""
         if not self._ended.done():
             self._ended.set_result(None)
+
+    def _broke(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback raised. If the network is not to blame it is our bug: end, and let a successor take the asks."""
+        error = context.get("exception")
+        if isinstance(error, Exception) and not isinstance(error, OSError) and not self._ended.done():
+            self._ended.set_exception(error)
+        else:
+            loop.default_exception_handler(context)
 
     def _background(self, work: Coroutine[object, object, None]) -> None:
         """Run a coroutine, keep it from being collected, and let its exception end the process (it would be a bug)."""
