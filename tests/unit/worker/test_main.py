@@ -17,12 +17,12 @@ import dns.query
 import pytest
 
 from shardns import missline
+from shardns.cache import boot_id
 from shardns.core import ffi, lib
 from shardns.corefile import parse
 from shardns.plan import Options, Registry, resolve
 from shardns.role import EXIT_BOOT, Segment, Wiring, Word, receive, send
 from shardns.worker import main
-from shardns.cache import boot_id
 from tests.unit.worker import entries
 from tests.unit.worker.fakes import framed
 
