@@ -31,7 +31,7 @@ class Result:
 Run = Callable[[tuple[str, ...], str], Result]
 
 
-def run(words: tuple[str, ...], text: str = "") -> Result:
+def run(words: tuple[str, ...], text: str = "", timeout_s: float = TIMEOUT_S) -> Result:
     """What the program said; code 127 when there is no such program."""
     try:
         done = subprocess.run(
@@ -41,13 +41,13 @@ def run(words: tuple[str, ...], text: str = "") -> Result:
             text=True,
             errors="replace",
             check=False,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             env={**os.environ, "LC_ALL": "C", "PATH": _path()},
         )
     except FileNotFoundError:
         return Result(_MISSING, err=f"there is no program {words[0]} here")
     except subprocess.TimeoutExpired:
-        return Result(1, err=f"{words[0]} did not end within {TIMEOUT_S:.0f} s")
+        return Result(1, err=f"{words[0]} did not end within {timeout_s:.0f} s")
     except OSError as error:
         return Result(1, err=f"{words[0]}: {error.strerror}")
     return Result(done.returncode, done.stdout, done.stderr)

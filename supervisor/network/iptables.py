@@ -79,6 +79,10 @@ class Iptables:
                 report.added += [f"{self._program(is_ipv6)}: {_counted(missing)}"]
         return report
 
+    def warnings(self, _rules: Sequence[Rule]) -> Iterator[str]:
+        """Nothing: the accepts stand at the heads of the chains that every packet goes through."""
+        yield from ()
+
     def remove(self, is_ours: Callable[[Rule], bool], *, families: Iterable[bool] = (False, True)) -> Report:
         """Every rule of ours is gone afterwards, duplicates too. is_ours: of a rule that has one of our comments."""
         report = Report()
@@ -88,6 +92,10 @@ class Iptables:
             if found and self._restore(is_ipv6, lines, report):
                 report.removed += [f"{self._program(is_ipv6)}: {_counted([one.rule for one in found])}"]
         return report
+
+    def listed(self, report: Report) -> list[Rule]:
+        """Every rule with our comments, each as often as it is there; report says what cannot be read."""
+        return [one.rule for is_ipv6 in (False, True) for one in self._find(is_ipv6, report) or ()]
 
     def _find(self, is_ipv6: bool, report: Report) -> list[Found] | None:
         """The rules that have our comments; None when they cannot be read, which report says then."""

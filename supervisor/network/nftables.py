@@ -66,7 +66,6 @@ class Nftables:
         if missing and self._obey([*_frame(), *(_add(rule) for rule in missing)], report):
             addresses = ", ".join(dict.fromkeys(rule.address for rule in missing))
             report.added.append(f"nft table {FAMILY} {TABLE}: {len(missing)} rules for {addresses}")
-            report.notes += self._warnings(rules)
         return report
 
     def remove(self, is_ours: Callable[[Rule], bool]) -> Report:
@@ -105,12 +104,16 @@ class Nftables:
             self._fail(result, report)
         return result.code == 0
 
-    def _warnings(self, rules: Sequence[Rule]) -> Iterator[str]:
-        """What the operator of a firewall must allow, since we cannot."""
+    def warnings(self, rules: Sequence[Rule]) -> Iterator[str]:
+        """What the operator of a firewall must allow, since we cannot, and what that firewall does not accept yet."""
         accepts = [rule for rule in rules if rule.table == "filter"]
         for base in bases(_items(self._run(("nft", "-j", "list", "chains"), ""))):
             concerned = [rule for rule in accepts if rule.chain.lower() == base.hook and base.sees(rule)]
-            if concerned and base.may_drop(_items(self._run(("nft", "-j", "list", "chain", *base.place), ""))):
+            if not concerned:
+                continue
+            items = _items(self._run(("nft", "-j", "list", "chain", *base.place), ""))
+            concerned = [rule for rule in concerned if not base.accepts(rule, items)]
+            if concerned and base.may_drop(items):
                 yield (
                     f"nft chain {' '.join(base.place)} may drop DNS, and an accept in another table would not help; "
                     f"allow it: {' && '.join(base.allowances(concerned))}"
@@ -175,6 +178,11 @@ class Base:
         ends = [item["rule"]["expr"] for item in items if "rule" in item]
         plain = [parts for parts in ends if all(part.keys() <= _UNCONDITIONAL for part in parts)]
         return self.drops_by_policy or any("drop" in part or "reject" in part for parts in plain for part in parts)
+
+    def accepts(self, rule: Rule, items: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a rule of it names the address and accepts. items: as for may_drop."""
+        found = [item["rule"]["expr"] for item in items if "rule" in item]
+        return any({"accept": None} in parts and f'"{rule.address}"' in json.dumps(parts) for parts in found)
 
     def allowances(self, rules: Sequence[Rule]) -> Iterator[str]:
         """The commands that let the rules' packets through.

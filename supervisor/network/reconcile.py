@@ -42,7 +42,10 @@ def ensure(wanted: Desired, asked: Netfilter, backend: str = "") -> Report:
             report.backend, report.why = taken.backend, taken.why
             report.include(_clear(frozenset(wanted.rules).__contains__, besides=taken.backend))
         rules = [rule for rule in wanted.rules if rule.address not in report.withheld]
-        report.include(choice.made(cast("Backend", report.backend)).ensure(rules))
+        keeper = choice.made(cast("Backend", report.backend))
+        report.include(keeper.ensure(rules))
+        if not backend:
+            report.notes += keeper.warnings(rules)
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
@@ -86,7 +85,7 @@ def test_what_is_removed_comes_back(node):
     """Interface, addresses and rules are back within a second where the kernel reports, and pods are answered again."""
     with node.shardns(IPV4, "-syncinterval", "1ns" if node.backend == "iptables-legacy" else "60ns") as shardns:
         set_up(node, shardns)
-        removals = [("ip", "link", "del", nodes.INTERFACE)]
+        removals: list[tuple[str, ...]] = [("ip", "link", "del", nodes.INTERFACE)]
         removals += [("ip", "address", "del", f"{f.service}/{f.length}", "dev", nodes.INTERFACE) for f in FAMILIES]
         if node.backend == "nftables":
             removals.append(("nft", "delete", "table", "inet", "shardns"))
@@ -173,12 +172,14 @@ def test_surge(node):
         assert node.is_bare()
 
 
-def test_without_capability(node):
+def test_without_capability(node, monkeypatch):
     """Without CAP_NET_ADMIN each part is said with its remedy and counted; DNS goes on where there is an address."""
     node.host.run("ip", "link", "add", nodes.INTERFACE, "type", "bridge")
     node.host.add_address(f"{IPV4.service}/32", nodes.INTERFACE)
     setpriv = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
-    with program_without(setpriv), node.shardns() as shardns:
+    plain = program.command
+    monkeypatch.setattr(program, "command", lambda *args: [*setpriv, *plain(*args)])
+    with node.shardns() as shardns:
         shardns.wait_event("setup.failed", 2)
         failed = {event["what"]: event["hint"] for event in shardns.events("setup.failed")}
         assert set(failed) == {f"interface {nodes.INTERFACE}", "rules"}
@@ -188,24 +189,3 @@ def test_without_capability(node):
         page = shardns.scrape()
         assert page.total("coredns_nodecache_setup_errors_total", errortype="interface_add") >= 1
         assert page.total("coredns_nodecache_setup_errors_total", errortype="iptables") >= 1
-
-
-def program_without(prefix):
-    """Every shardns of the block is started by the prefix."""
-    patch = pytest.MonkeyPatch()
-    plain = program.command
-    patch.setattr(program, "command", lambda *args: [*prefix, *plain(*args)])
-    return _undone(patch)
-
-
-class _undone:
-    """Takes a patch back."""
-
-    def __init__(self, patch):
-        self.patch = patch
-
-    def __enter__(self):
-        return self.patch
-
-    def __exit__(self, *_):
-        self.patch.undo()

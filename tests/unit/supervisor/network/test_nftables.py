@@ -130,7 +130,7 @@ def test_firewalls_that_may_drop_are_named(base, contents, is_named):
     """A chain that drops what reaches its end, by policy or by its last word, is named with what to add."""
     rules = [{"rule": {"expr": parts}} for parts in contents]
     answers = {"nft -j list table": ABSENT, "nft -j list chains": listed(base), "nft -j list chain ": listed(*rules)}
-    notes = Nftables(Programs(answers)).ensure(RULES).notes
+    notes = list(Nftables(Programs(answers)).warnings(RULES))
     assert bool(notes) is is_named
     for note in notes:
         assert (
@@ -138,6 +138,18 @@ def test_firewalls_that_may_drop_are_named(base, contents, is_named):
             in note
         )
         assert "ip6 daddr { fd00::a }" in note
+
+
+def test_what_a_firewall_accepts_is_not_named():
+    """An operator who has done what the log said is told no more; the other address still is named."""
+    accept = [{"match": {"right": {"set": ["169.254.20.10"]}}}, {"accept": None}]
+    answers = {
+        "nft -j list chains": listed(chain(policy="drop")),
+        "nft -j list chain ": listed({"rule": {"expr": accept}}),
+    }
+    (note,) = Nftables(Programs(answers)).warnings(RULES)
+    assert "169.254.20.10" not in note
+    assert "fd00::a" in note
 
 
 def test_chains_of_iptables_get_commands_of_iptables():

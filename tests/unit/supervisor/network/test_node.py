@@ -203,7 +203,9 @@ def test_problems_are_said_once_and_counted_each_time(node, monkeypatch, capfd):
     life.node.serve(100.0)
     for now in (100.0, 105.0, 165.0):
         life.node.tick(now)
-        life.node.heard(life.node._job.fd, now)
+        job = life.node._job
+        assert job is not None
+        life.node.heard(job.fd, now)
     assert life.node.wake_at() == 225.0
     assert life.node.errors == {"iptables": 2, "iptables_lock": 1}
     life.node.tear_down()
