@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ class Refused(Exception):  # noqa: N818 - a word of the project
 
 def boot_id() -> bytes:
     """16 octets that differ for every boot of the machine: CLOCK_MONOTONIC times of another boot mean nothing."""
-    return uuid.UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip()).bytes
+    return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", ""))
 
 
 def mapped(fd: int, size: int, kind: str, *, writable: bool) -> Cdata:

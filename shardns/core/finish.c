@@ -41,6 +41,7 @@ int shd_finish_create(struct shd_finish *finish)
         return SHD_EFULL;
     }
     finish->outbox->count = 0;
+    finish->outbox->used = 0;
     finish->outbox->fd = -1;
     return 0;
 }

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 
-uint8_t *shd_outbox_room(struct shd_outbox *outbox) { return outbox->replies[outbox->count]; }
+uint8_t *shd_outbox_room(struct shd_outbox *outbox) { return outbox->replies + outbox->used; }
 
 static void local_write(union shd_control *control, const struct shd_local *local, struct msghdr *message)
 {
@@ -35,7 +35,8 @@ static void local_write(union shd_control *control, const struct shd_local *loca
 void shd_outbox_add(struct shd_outbox *outbox, size_t length, const void *peer, socklen_t peer_len, const struct shd_local *local)
 {
     unsigned at = outbox->count++;
-    outbox->parts[at] = (struct iovec){.iov_base = outbox->replies[at], .iov_len = length};
+    outbox->parts[at] = (struct iovec){.iov_base = outbox->replies + outbox->used, .iov_len = length};
+    outbox->used += (length + 63) / 64 * 64;
     memcpy(&outbox->peers[at], peer, peer_len);
     struct msghdr *message = &outbox->messages[at].msg_hdr;
     *message = (struct msghdr){.msg_name = &outbox->peers[at], .msg_namelen = peer_len, .msg_iov = &outbox->parts[at], .msg_iovlen = 1};
@@ -67,6 +68,7 @@ void shd_outbox_flush(struct shd_outbox *outbox, struct shd_process_counters *pr
         sent++;
     }
     outbox->count = 0;
+    outbox->used = 0;
 }
 
 void shd_local_read(struct msghdr *message, struct shd_local *ret)

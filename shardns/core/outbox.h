@@ -30,15 +30,17 @@ struct shd_local {
     uint8_t address[16];
 };
 
-/* Replies for one socket. Each thread has its own. */
+/* Replies for one socket. Each thread has its own. They stand one after the other from the front of `replies`, each on lines of its own:
+ * a batch of small ones touches few pages, whatever room there is for large ones. */
 struct shd_outbox {
     int fd;
     unsigned count;
+    size_t used;           /* octets of `replies`; 0 whenever count is */
     struct mmsghdr messages[SHD_BATCH];
     struct iovec parts[SHD_BATCH];
     union shd_address peers[SHD_BATCH];
     union shd_control controls[SHD_BATCH];
-    uint8_t replies[SHD_BATCH][SHD_REPLY_ROOM];
+    uint8_t replies[SHD_BATCH * SHD_REPLY_ROOM];
 };
 
 /* Where the next reply is to be written (SHD_REPLY_ROOM octets); there must be fewer than SHD_BATCH waiting. */

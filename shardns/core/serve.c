@@ -12,8 +12,8 @@
 #include "serve.h"
 
 enum {
-    QUERY_ROOM = 4096,         /* a longer query is cut, and so answered FORMERR */
-    QUERY_STRIDE = QUERY_ROOM + 64, /* not a power of two: neighbours must not share cache sets */
+    QUERY_ROOM = 1232,         /* a longer query is cut, and so answered FORMERR; CoreDNS cuts at 512 */
+    QUERY_STRIDE = QUERY_ROOM + 48, /* not a power of two: neighbours must not share cache sets */
     WAIT_MS = 500,             /* heartbeat while idle */
     DRAIN_BATCHES = 1024,      /* batches read per socket after stop, at most */
 };
@@ -243,6 +243,7 @@ int shd_serve_run(struct shd_serve *serve)
     }
     memset(loop, 0, offsetof(struct loop, queries));
     loop->outbox.count = 0;
+    loop->outbox.used = 0;
     loop->serve = serve;
     loop_prepare(loop, &serve->sockets[0]);
     int result = loop_run(loop, poller);
