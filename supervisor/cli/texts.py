@@ -24,10 +24,12 @@ shardns: a node-local DNS cache for Kubernetes, a drop-in for node-cache
   shardns check FILE [flags]      print what a Corefile means, or everything that is wrong with it
   shardns demo [-p PORT]          serve in front of a stand-in for kube-dns, to try things out
   shardns reload [--control C]    have a running shardns read its Corefile again
+  shardns doctor [flags]          find out what is wrong with DNS of this node, and what to do
   shardns teardown [flags]        remove the interface and the rules that a killed shardns left behind
   shardns cache ...               look into the cache of a running shardns (shardns cache help)
 
-Without -conf and -localip it is a forwarder on 127.0.0.1:1053 for the nameservers of /etc/resolv.conf.
+With -localip alone it is a node cache with the stock Corefile; without -localip, -conf and -basecorefile it is a
+forwarder on 127.0.0.1:1053 for the nameservers of /etc/resolv.conf.
 Flags are written as Go's: -x VALUE, -x=VALUE, --x VALUE; switches -x or -x=false.
 """
 

@@ -54,10 +54,13 @@ class Node:
     conf: Path
 
     @contextlib.contextmanager
-    def run(self, *flags: str, host: str = "127.0.0.11", env: Mapping[str, str] | None = None) -> Iterator[Shardns]:
-        """A shardns from the moment it serves, with these flags and those that keep it off the network's rules."""
+    def run(
+        self, *flags: str, host: str = "127.0.0.11", env: Mapping[str, str] | None = None, is_set_up: bool = False
+    ) -> Iterator[Shardns]:
+        """A shardns from the moment it serves; is_set_up: with interface and rules."""
         name = f"shardns-test-{os.getpid()}-{self.namespace.name}"
-        own = ["-setupinterface=false", "-setupiptables=false", "-shm-name", name, "-control", f"@{name}"]
+        own = ["-shm-name", name, "-control", f"@{name}"]
+        own += [] if is_set_up else ["-setupinterface=false", "-setupiptables=false"]
         own += ["-watch-interval", f"{INTERVAL_S}s", "--workers", "2"]
         pid_file = self.home / "node-cache.pid"
         command = [*self.namespace.command(program.PROGRAM), *flags, "-pidfile", str(pid_file), *own]
@@ -144,14 +147,16 @@ def test_stock_before_the_manifest_is_rendered(node, cluster_dns):
 
 
 def test_addresses_alone(node, cluster_dns):
-    """-localip alone is a complete node cache; it forwards to the Service whose address is not its own."""
-    env = {"KUBE_DNS_SERVICE_HOST": "127.0.0.12"}
-    with node.run("--workers", "2", "-localip", "127.0.0.11,127.0.0.12", "-basecorefile=", env=env) as made:
-        for host in ("127.0.0.11", "127.0.0.12"):
+    """-localip alone, on addresses that nobody has yet, is a complete node cache, for the Service that is not ours."""
+    env = {"KUBE_DNS_SERVICE_HOST": "10.96.0.10"}
+    flags = ["--workers", "2", "-localip", "169.254.20.10,10.96.0.10"]
+    with node.run(*flags, host="169.254.20.10", env=env, is_set_up=True) as made:
+        for host in ("169.254.20.10", "10.96.0.10"):
             four_blocks(host)
         assert made.http("HEALTH", "/health") == (200, "OK")
         assert made.scrape().total("coredns_cache_requests_total") > 0
-        assert made.events("corefile.filled")[0]["cluster_dns"] == UPSTREAM
+        (filled,) = made.events("corefile.filled")
+        assert (filled["template"], filled["cluster_dns"]) == ("built-in Corefile", UPSTREAM)
 
 
 def test_finished_corefile(node, cluster_dns):
