@@ -185,3 +185,13 @@ def test_unix_listener_without_a_file():
         assert unnamed.getsockname().startswith(b"\0")
         with pytest.raises(OSError, match="in use"):
             unix_listener(name)
+
+
+def test_an_address_that_is_not_there_yet(port):
+    """An address that the supervisor sees to can be listened on before an interface has it; any other cannot."""
+    address = ("192.0.2.77", port)
+    with pytest.raises(ConfigError, match="cannot listen on 192.0.2.77"):
+        DnsSockets(1).open([address])
+    sockets = DnsSockets(1, ours=[address[0], "2001:db8::77"])
+    assert sockets.open([address, ("2001:db8::77", address[1])])
+    sockets.keep_only(())
