@@ -9,6 +9,10 @@ from pathlib import Path
 AUTO_MAX = 8  # one worker answers more than a node asks; more are had by asking for them
 _V1_DEFAULT_SHARES = 1024  # also what "nothing was said" looks like
 _V2_DEFAULT_WEIGHT = 100
+_FILES = {  # by which a controller is known to be there, in versions 2 and 1
+    "cpu": ("cpu.max", "cpu.shares", "cpu.weight"),
+    "memory": ("memory.max", "memory.limit_in_bytes"),
+}
 
 
 def auto_workers(root: Path = Path("/"), cores: int | None = None) -> int:
@@ -23,10 +27,10 @@ def auto_workers(root: Path = Path("/"), cores: int | None = None) -> int:
     return max(1, min(AUTO_MAX, cores, math.ceil(share - 0.01)))
 
 
-def quota(root: Path) -> float | None:
-    """Cores that the cgroup's quota allows, the least of the whole way up; None without a quota."""
+def quota(root: Path, process: str = "self") -> float | None:
+    """Cores that a process's cgroup's quota allows, the least of the whole way up; None without a quota."""
     found: list[float] = []
-    for folder in _folders(root, "cpu"):
+    for folder in folders(root, "cpu", process):
         limit = _words(folder / "cpu.max")
         if not limit:
             limit = _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
@@ -35,9 +39,9 @@ def quota(root: Path) -> float | None:
     return min(found, default=None)
 
 
-def requested(root: Path) -> float | None:
-    """Cores that the cgroup's own weight stands for, as the kubelet sets it; None when it was left as it comes."""
-    folder = next(iter(_folders(root, "cpu")), None)
+def requested(root: Path, process: str = "self") -> float | None:
+    """Cores that the own weight of a process's cgroup stands for, as the kubelet sets it; None if nobody set it."""
+    folder = next(iter(folders(root, "cpu", process)), None)
     if folder is None:
         return None
     weight, shares = _words(folder / "cpu.weight"), _words(folder / "cpu.shares")
@@ -49,9 +53,9 @@ def requested(root: Path) -> float | None:
     return None
 
 
-def _folders(root: Path, controller: str) -> list[Path]:
-    """Our cgroup's folder and those above it, innermost first; those that exist."""
-    for line in _lines(root / "proc/self/cgroup"):
+def folders(root: Path, controller: str, process: str = "self") -> list[Path]:
+    """The folder of a process's cgroup and those above it, innermost first; those that exist."""
+    for line in _lines(root / "proc" / process / "cgroup"):
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
@@ -64,9 +68,9 @@ def _folders(root: Path, controller: str) -> list[Path]:
             continue
         own = base / path.lstrip("/")
         ways = [own, *own.parents] if own.is_relative_to(base) else []
-        folders = [way for way in ways if way.is_relative_to(base) and way.is_dir()]
-        if any((folder / name).is_file() for folder in folders for name in ("cpu.max", "cpu.shares", "cpu.weight")):
-            return folders
+        found = [way for way in ways if way.is_relative_to(base) and way.is_dir()]
+        if any((folder / name).is_file() for folder in found for name in _FILES[controller]):
+            return found
     return []
 
 

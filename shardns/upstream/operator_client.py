@@ -95,9 +95,9 @@ class OperatorClient:
         return self._done({"op": "about"})
 
     def server_pid(self) -> int:
-        """The process that made the socket, the supervisor; 0 where our process namespace does not show it.
+        """The process that listens: the upstream process or its supervisor; 0 where our process namespace hides it.
 
-        unix(7), SO_PEERCRED: on the connecting side it names who called listen().
+        unix(7), SO_PEERCRED: on the connecting side it names who called listen() last.
         """
         credentials = struct.Struct("3i")
         octets = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)

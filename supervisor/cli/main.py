@@ -18,6 +18,7 @@ from supervisor.cli.gosyntax import FlagError, Given, parse
 SUBCOMMANDS = {  # word to the module that has run(arguments) -> exit code
     "check": "supervisor.cli.check",
     "demo": "supervisor.cli.demo",
+    "doctor": "supervisor.cli.doctor",
     "teardown": "supervisor.cli.teardown",
     "reload": "supervisor.cli.operator",
     "cache": "supervisor.cli.operator",

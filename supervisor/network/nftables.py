@@ -85,6 +85,10 @@ class Nftables:
             report.removed.append(what)
         return report
 
+    def listed(self, report: Report) -> list[Rule]:
+        """Every rule of our table, each as often as it is there; report says what cannot be read."""
+        return [one.rule for one in self._find(report) or ()]
+
     def _find(self, report: Report) -> list[Found] | None:
         """The rules of our table; None when they cannot be read, which report says then."""
         result = self._run(("nft", "-j", "list", "table", FAMILY, TABLE), "")
