@@ -29,3 +29,17 @@ def mapped(fd: int, size: int, kind: str, *, writable: bool) -> Cdata:
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
     memory = mmap.mmap(fd, size, mmap.MAP_SHARED, protection)
     return ffi.from_buffer(kind, memory, require_writable=writable)
+
+
+def untouched(size: int) -> mmap.mmap:
+    """Zeroed memory of this process's own; a page of it exists only once it is used.
+
+    For buffers that are as large as the largest message: cffi and bytearray would write all of theirs when made.
+    """
+    return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def new_untouched(kind: str) -> Cdata:
+    """As ffi.new of the C pointer type kind, in untouched memory, which lives as long as the pointer."""
+    memory = untouched(ffi.sizeof(ffi.typeof(kind).item))
+    return ffi.from_buffer(kind, memory, require_writable=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from shardns import cache
-from shardns.cache import Refused
+from shardns.cache import Refused, new_untouched
 from shardns.core import ffi, lib
 from shardns.log import get_logger
 from shardns.plan.compiled import compile_rules
@@ -40,7 +40,7 @@ class Memory:
         self.writer = ffi.NULL
         logs = any("log" in block.plugins for block in plan.blocks)
         self.log_ring = ffi.new("struct shd_log_ring *") if logs else None
-        self._entry = ffi.new("struct shd_entry *")
+        self._entry = new_untouched("struct shd_entry *")
         self.finish = ffi.new("struct shd_finish *")
         self._fill(wiring)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from shardns.cache import untouched
 from shardns.core import ffi, lib
 from shardns.worker.frames import FRAME_MAX, READ_MAX, Cdata
 
@@ -21,10 +22,10 @@ class CoreAnswering:
 
     def __init__(self, answerer: Cdata, *, wake_log: Callable[[], None], clock_realtime_ns: Callable[[], int]) -> None:
         """answerer: a struct shd_answerer of this thread's own. wake_log is called when log records wait."""
-        self.buffer = bytearray(FRAME_MAX + READ_MAX)
+        self.buffer = untouched(FRAME_MAX + READ_MAX)
         self._answerer = answerer
         self._in = ffi.from_buffer("uint8_t[]", self.buffer)
-        out = bytearray(lib.SHD_FRAMES_OUT)
+        out = untouched(lib.SHD_FRAMES_OUT)
         self.out = memoryview(out)
         self._out = ffi.from_buffer("uint8_t[]", out)
         self._frames = ffi.new("struct shd_frames *")

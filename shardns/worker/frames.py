@@ -6,6 +6,7 @@ The core's own side of it is answering.py; tests have another.
 from __future__ import annotations
 
 import enum
+import mmap
 import socket
 import struct
 from typing import Any, Final, Protocol
@@ -33,8 +34,11 @@ class Stop(enum.IntEnum):
 class Answering(Protocol):
     """What a connection needs of the core; tests have one of their own."""
 
-    buffer: bytearray  # what was read; FRAME_MAX + READ_MAX octets
     out: memoryview  # the replies of the last call of answer or fail
+
+    @property
+    def buffer(self) -> bytearray | mmap.mmap:
+        """What was read; FRAME_MAX + READ_MAX octets."""
 
     def client(self, listener: int, peer: bytes) -> Cdata:
         """The far end of a connection, as answer wants it. peer: see sockaddr."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
-from shardns.cache import Refused
+from shardns.cache import Refused, new_untouched
 from shardns.core import ffi, lib
 from shardns.plan.compiled import compile_rules
 from shardns.plugins import log
@@ -45,7 +45,7 @@ class Memory:
         self.rules = compile_rules(wiring.plan)
         logs = any(log.NAME in block.plugins for block in wiring.plan.blocks)
         self.log_rings = [ffi.new("struct shd_log_ring *") for _ in range(2)] if logs else []
-        self._entries = [ffi.new("struct shd_entry *") for _ in range(2)]
+        self._entries = [new_untouched("struct shd_entry *") for _ in range(2)]
         self.tcp_answerer = ffi.new("struct shd_answerer *")
         self._fill_answerer(self.tcp_answerer, lib.SHD_TCP)
 

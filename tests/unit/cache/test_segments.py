@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from shardns.cache import boot_id, mapped
+from shardns.cache import boot_id, mapped, new_untouched, untouched
 
 
 def test_two_views_of_one_memory():
@@ -35,3 +36,23 @@ def test_boot_id():
     """16 octets, the same at every look."""
     assert len(boot_id()) == 16
     assert boot_id() == boot_id()
+
+
+def test_untouched_memory_costs_nothing_until_it_is_used():
+    """Untouched memory is zeroed and writable, and no page of it is there before it is written."""
+    entry = new_untouched("struct shd_entry *")
+    assert entry.head.wire_len == 0
+    entry.head.wire_len = 7
+    assert entry.head.wire_len == 7
+    memory = untouched(1 << 20)
+    before = resident_kib()
+    assert len(memory) == 1 << 20
+    assert resident_kib() - before < 512
+    memory[:] = b"x" * (1 << 20)
+    assert resident_kib() - before >= 1024
+
+
+def resident_kib():
+    """Anonymous memory of this process that is there."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
