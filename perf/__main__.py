@@ -32,6 +32,10 @@ def main(words: list[str]) -> int:
         name, _, command = peer.partition("=")
         servers.add_peer(name, command)
         peers.append(name)
+    for tree in args.tree:
+        name, _, directory = tree.partition("=")
+        servers.add_tree(name, directory)
+        peers.append(name)
     extent = _extent(args, (*(servers.OTHERS if args.all_peers else ()), *peers))
     found = _run(names, extent)
     missed = results.print_table(found, is_quick=extent.is_quick)
@@ -49,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME=COMMAND", help="measure another server too"
     )
+    parser.add_argument("--tree", action="append", default=[], metavar="NAME=DIRECTORY", help="and another checkout")
     parser.add_argument("--all-peers", action="store_true", help="measure every peer that is installed")
     parser.add_argument("--output", metavar="DIRECTORY", help="write JSON, a report and plots there")
     return parser

@@ -204,6 +204,16 @@ def add_peer(name: str, command: str) -> None:
     RECIPES[name] = recipe
 
 
+def add_tree(name: str, directory: str) -> None:
+    """Measure another checkout of shardns, whose core is built: before and after, in the same rounds."""
+
+    def recipe(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+        command, environment = _shardns(site, port)
+        return command, {**environment, "PYTHONPATH": str(Path(directory).resolve())}
+
+    RECIPES[name] = recipe
+
+
 def built(name: str) -> Path:
     """The program of perf/NAME.c, compiled when it is older than its sources. Raises CalledProcessError."""
     program = BUILT / name
