@@ -80,7 +80,7 @@ def upstream(sources: Sources) -> Iterator[Metric]:
         yield CounterMetricFamily(f"shardns_{name}", text, count)
     for name, text, value in (
         ("flights_open", "Flights under way.", flights.open),
-        ("table_size_bytes", "Size of the table: what its memory may grow to.", table.size_bytes),
+        ("table_size_bytes", "Size of the table: its memory, reserved at the start.", table.size_bytes),
         ("table_used_bytes", "Size of the table's cells in use.", table.used_bytes),
         ("table_entries", "Entries in the table, expired ones included.", table.entries),
         ("table_pages", "Pages of the table.", table.pages_total),
