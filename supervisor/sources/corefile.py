@@ -36,6 +36,7 @@ from supervisor.sources.resolv import Reader
 
 RESOLV_CONF = "/etc/resolv.conf"
 BUILT_IN = "built-in Corefile"
+_TRIES = 3  # to read a template: a version of its ConfigMap may go while its path is walked
 _GIVEN_DOMAIN = "replace it in the manifest by the cluster's domain, or give -cluster-domain"
 _AS_IT_IS = Lack(
     "this file is served as it is", "name it by -basecorefile to have it filled in; -conf takes the result"
@@ -73,6 +74,7 @@ class _Made:
     text: str
     plan: Plan | None
     errors: tuple[ConfigError, ...] = ()
+    notes: tuple[ConfigError, ...] = ()  # what the operator should know that stands in no Corefile
 
 
 class CorefileSource:
@@ -100,9 +102,8 @@ class CorefileSource:
         self._watch = disk.Watch()
         corefile = self._corefile()
         if not corefile.template:
-            return _plan_of(
-                self._made(corefile.name, corefile.text, KubeDns(), dict.fromkeys(placeholders.ALL, _AS_IT_IS))
-            )
+            as_it_is = dict.fromkeys(placeholders.ALL, _AS_IT_IS)
+            return self._plan_of(self._made(corefile.name, corefile.text, KubeDns(), as_it_is))
         refused, self._refused = self._refused, ""
         kube = self._kube_dns(refused)
         made = self._filled(corefile, kube)
@@ -112,7 +113,7 @@ class CorefileSource:
                 self._refuse(made.errors, refused)
                 made, kube = without, self._kube
         written = self._write(corefile, made.text)
-        plan = _plan_of(made)
+        plan = self._plan_of(made)
         self._kube = kube
         self._tell_filled(corefile, written)
         return plan
@@ -137,15 +138,16 @@ class CorefileSource:
         base = options.base_corefile
         if base:
             self._watch.file(base)
-            if Path(base).exists():
+            template = _template(base)
+            if template is not None:
                 self._watch.directory(str(Path(base).parent), {Path(options.conf).name})
-                return _Corefile(options.conf or base, _text(base), base)
+                return _Corefile(options.conf or base, template, base)
             self._tell_missing(base)
         if not options.conf:
             return _Corefile(BUILT_IN, options.corefile, BUILT_IN)
         if options.reload_with_signal:
             self._watch.file(options.conf)
-        return _Corefile(options.conf, _text(options.conf))
+        return _Corefile(options.conf, _text(options.conf, "see -conf"))
 
     def _tell_missing(self, base: str) -> None:
         """Say that there is no template, in node-cache's words."""
@@ -251,12 +253,13 @@ class CorefileSource:
         self, name: str, text: str, kube: KubeDns, lacks: Mapping[str, Lack], notes: Iterable[ConfigError] = ()
     ) -> _Made:
         """The Plan of a text and of the stub domains, or everything that is wrong with them."""
-        warnings = list(notes)
+        notes = list(notes)
+        warnings: list[ConfigError] = []
         try:
             blocks = parse(text, file=name, env=self._env, read=files.read, notes=warnings)
         except ConfigErrors as wrong:
             return _Made(text, None, wrong.errors)
-        stubs = self._stubs(kube, blocks, warnings)
+        stubs = self._stubs(kube, blocks, notes)
         blocks += parse(stubs, file=f"stub domains of {self._options.kube_dns}", env={}, read=files.read)
         errors, places = placeholders.left(blocks, lacks)
         reader = Reader(self._watch.file)
@@ -274,10 +277,9 @@ class CorefileSource:
             errors += [error for error in wrong.errors if error.at not in places]
         if errors:
             return _Made(text + stubs, None, ConfigErrors(errors).errors)
-        said = ConfigErrors([*plan.warnings, *reader.notes]).errors if plan.warnings or reader.notes else ()
-        return _Made(text + stubs, dataclasses.replace(plan, warnings=said))
+        return _Made(text + stubs, plan, notes=(*notes, *reader.notes))
 
-    def _stubs(self, kube: KubeDns, blocks: Iterable[ServerBlock], warnings: list[ConfigError]) -> str:
+    def _stubs(self, kube: KubeDns, blocks: Iterable[ServerBlock], notes: list[ConfigError]) -> str:
         """The server blocks of the stub domains, but for zones that the template serves itself.
 
         DIFFERS: node-cache adds them all, and its reload fails when a zone is there twice.
@@ -287,7 +289,7 @@ class CorefileSource:
         for zone, _ in kube.stubs:
             if zone in taken:
                 what = f"stub domain {zone} of {options.kube_dns} is not used: the Corefile has a server block for it"
-                warnings.append(ConfigError(None, what, hint="remove one of the two"))
+                notes.append(ConfigError(None, what, hint="remove one of the two"))
         return kubedns.blocks(
             [stub for stub in kube.stubs if stub[0] not in taken], options.dns_port, options.local_ips
         )
@@ -309,19 +311,23 @@ class CorefileSource:
             log.warning("corefile.write_failed", path=path, error=reason, served=f"{corefile.template}, filled in")
         return ""
 
+    def _plan_of(self, made: _Made) -> Plan:
+        """The Plan; notes that are new are logged, or in a trial part of its warnings. Raises ConfigErrors."""
+        if made.plan is None:
+            raise ConfigErrors(made.errors)
+        if self._is_trial and made.notes:
+            return dataclasses.replace(made.plan, warnings=ConfigErrors([*made.plan.warnings, *made.notes]).errors)
+        if self._is_news("notes", made.notes):
+            for note in made.notes:  # not with the Plan's: they change while it stays the same
+                log.warning("config.warned", warning=str(note))
+        return made.plan
+
     def _is_news(self, event: str, facts: object) -> bool:
         """Whether the log has not just said that."""
         if self._is_trial or self._told.get(event) == facts:
             return False
         self._told[event] = facts
         return True
-
-
-def _plan_of(made: _Made) -> Plan:
-    """The Plan. Raises ConfigErrors."""
-    if made.plan is None:
-        raise ConfigErrors(made.errors)
-    return made.plan
 
 
 def _zones(block: ServerBlock, port: int) -> Iterator[str]:
@@ -331,12 +337,24 @@ def _zones(block: ServerBlock, port: int) -> Iterator[str]:
             yield from (key.zone for key in zone_keys(token) if key.port in (0, port))
 
 
-def _text(path: str) -> str:
+def _template(path: str) -> str | None:
+    """The text of a template; None where there is none. Raises ConfigError."""
+    for _ in range(_TRIES):
+        try:
+            return files.text(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError):
+            return _text(path, "see -basecorefile")  # which says why not
+    return None
+
+
+def _text(path: str, hint: str) -> str:
     """The text of a Corefile. Raises ConfigError."""
     try:
         return files.text(path)
     except OSError as error:
-        raise ConfigError(None, f"cannot read the Corefile {path}: {error.strerror}", hint="see -conf") from None
+        raise ConfigError(None, f"cannot read the Corefile {path}: {error.strerror}", hint=hint) from None
     except UnicodeError:
         raise ConfigError(None, f"the Corefile {path} is not UTF-8 text") from None
     except ValueError as error:

@@ -100,6 +100,7 @@ class Node:
 
     def __init__(self, directory: Path, **options: object) -> None:
         """The stock template in a ConfigMap; options change what the command line says."""
+        directory.mkdir(exist_ok=True)
         self.conf = directory / "Corefile"
         self.coredns = ConfigMap(directory / "coredns", {"Corefile.base": STOCK.read_text()})
         self.base = self.coredns.path / "Corefile.base"
@@ -296,6 +297,15 @@ def test_neither_file(tmp_path: Path):
     assert "cannot read the Corefile Corefile: No such file or directory" in error
 
 
+def test_template_that_cannot_be_read(tmp_path: Path):
+    """A template that is there, and is no text, is an error: -conf may hold anything."""
+    node = Node(tmp_path, base_corefile=str(tmp_path / "coredns"))
+    (error,) = node.errors()
+    assert error == "cannot read the Corefile coredns: not a regular file (see -basecorefile)"
+    (tmp_path / "binary").write_bytes(b"\xff")
+    assert "is not UTF-8" in Node(tmp_path / "x", base_corefile=str(tmp_path / "binary")).errors()[0]
+
+
 def test_template_that_comes(tmp_path: Path):
     """The built-in template gives way to the file when it comes, and takes over when it goes."""
     node = Node(tmp_path, conf="")
@@ -328,16 +338,22 @@ def test_stub_domains(tmp_path: Path):
     assert "\nb.example.org.:1053 {\n" in node.conf.read_text()
 
 
-def test_stub_domain_that_the_template_serves(tmp_path: Path):
-    """The template's server block wins, with a warning; node-cache's reload would fail."""
+def warnings(events: list[dict[str, object]]) -> list[str]:
+    """The texts of config.warned."""
+    return [str(event["warning"]) for event in events if event["event"] == "config.warned"]
+
+
+def test_stub_domain_that_the_template_serves(tmp_path: Path, lines):
+    """The template's server block wins, with a warning, once; node-cache's reload would fail."""
     node = Node(tmp_path)
     ConfigMap(node.kube_dns, {"stubDomains": '{"Cluster.LOCAL": ["192.0.2.2"], "a.example.org": ["192.0.2.3"]}'})
     plan = node.load()
+    node.load()
     assert targets(plan)["cluster.local."] == ["tcp", "10.96.0.11:53"]
     assert targets(plan)["a.example.org."] == ["192.0.2.3:53"]
-    (warning,) = plan.warnings
-    assert "stub domain cluster.local. of" in str(warning)
-    assert "is not used" in str(warning)
+    (warning,) = warnings(lines())
+    assert "stub domain cluster.local. of" in warning
+    assert "is not used" in warning
 
 
 def test_stub_domain_on_another_port(tmp_path: Path):
@@ -359,14 +375,14 @@ TCP = ". {\n  bind __PILLAR__LOCAL__DNS__\n  forward . __PILLAR__UPSTREAM__SERVE
         (TCP.replace("force_tcp", "expire 5s"), ["192.0.2.2:53", "192.0.2.3:5353"], 0),
     ],
 )
-def test_upstream_nameservers(tmp_path: Path, text, wanted, warned):
+def test_upstream_nameservers(tmp_path: Path, lines, text, wanted, warned):
     """They stand in place of resolv.conf; a block that only forces TCP is made one by UDP."""
     node = Node(tmp_path)
     node.coredns.update({"Corefile.base": text})
     ConfigMap(node.kube_dns, {"upstreamNameservers": '["192.0.2.2", "192.0.2.3:5353"]'})
     plan = node.load()
     assert targets(plan) == {".": wanted}
-    assert len(plan.warnings) == warned
+    assert len(warnings(lines())) == warned
 
 
 @pytest.mark.parametrize(
@@ -445,11 +461,13 @@ def test_missing_configmap_is_told(tmp_path: Path, lines, monkeypatch, is_defaul
 
 
 def test_trial(tmp_path: Path, lines):
-    """A trial writes nothing, logs nothing, and reports an error of the ConfigMap."""
+    """A trial writes nothing and logs nothing: what it has to say are warnings of the Plan and errors."""
     node = Node(tmp_path)
     trial = CorefileSource(node.options, env=ENV, is_trial=True)
     assert len(trial.load().blocks) == 4
-    ConfigMap(node.kube_dns, {"stubDomains": "{"})
+    made = ConfigMap(node.kube_dns, {"stubDomains": '{"cluster.local": ["192.0.2.2"]}'})
+    assert "stub domain cluster.local. of" in str(trial.load().warnings[0])
+    made.update({"stubDomains": "{"})
     with pytest.raises(ConfigErrors, match="Invalid JSON"):
         trial.load()
     assert not node.conf.exists()
@@ -513,7 +531,7 @@ def test_reload_with_signal(tmp_path: Path, reload_with_signal):
     assert node.source.has_changed() is reload_with_signal
 
 
-def test_stub_of_systemd_resolved(tmp_path: Path, monkeypatch):
+def test_stub_of_systemd_resolved(tmp_path: Path, monkeypatch, lines):
     """resolv.conf that names only the stub stands for the real one, with a warning."""
     monkeypatch.setattr("supervisor.sources.corefile.RESOLV_CONF", upstream(tmp_path, "127.0.0.53"))
     (tmp_path / "real").write_text("nameserver 192.0.2.53\n")
@@ -521,7 +539,6 @@ def test_stub_of_systemd_resolved(tmp_path: Path, monkeypatch):
     node = Node(tmp_path)
     plan = node.load()
     assert targets(plan)["."] == ["192.0.2.53:53"]
-    (warning,) = plan.warnings
-    assert "names systemd-resolved's stub 127.0.0.53" in str(warning)
+    assert [said for said in warnings(lines()) if "names systemd-resolved's stub 127.0.0.53" in said]
     (tmp_path / "real").write_text("nameserver 192.0.2.54\n")
     assert node.source.has_changed()
