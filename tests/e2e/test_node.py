@@ -106,6 +106,8 @@ def test_sigterm_leaves_nothing(node):
     with node.shardns() as shardns:
         set_up(node, shardns)
         shardns.stop()
+        order = [event["event"] for event in shardns.events() if event["event"] in ("setup.removed", "child.drained")]
+        assert order == ["setup.removed", *["child.drained"] * 3, "setup.removed"], "rules, processes, interface"
         assert node.is_bare()
         before = node.queries()
         for family in FAMILIES:

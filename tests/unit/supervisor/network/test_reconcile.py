@@ -9,6 +9,7 @@ import pytest
 
 from supervisor.network import reconcile
 from supervisor.network.desired import Wishes, desired
+from supervisor.network.iptables import legacy_tables
 from tests.unit.supervisor.network.test_desired import NODE_CACHE
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -183,6 +184,14 @@ def test_clean_removes_everything_of_ours(node, variant, nftables):
     assert report.removed == [f"iptables-{variant}: 12 rules for 10.96.0.10"]
     again = reconcile.clean(wanted, every_rule=True)
     assert (again.removed, again.problems) == ([], [])
+
+
+def test_looking_makes_no_table(node):
+    """To read a table of legacy iptables is to make it, and every packet would go through it: so it is not read."""
+    reconcile.clean(WANTED, every_rule=True)
+    if node.run("nft", "list", "tables", check=False).returncode == 0:
+        assert node.run("nft", "list", "tables").stdout == ""
+    assert legacy_tables(is_ipv6=False) == legacy_tables(is_ipv6=True) == frozenset()
 
 
 def test_addresses_of_ipvs_get_no_rules(node, variant):
