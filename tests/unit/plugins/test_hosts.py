@@ -88,6 +88,14 @@ def test_reverse(name, wanted):
     assert ask(name, "PTR") == wanted
 
 
+def test_nothing_is_said_twice():
+    """An address that the file lists twice for a name is one record."""
+    made = hosts.Config()
+    said = made.answer((made.table(FILE),), Question.of(dns.message.make_query("a.example.org", "A").to_wire()))
+    assert isinstance(said, Answer)
+    assert len(said.answer) == 2
+
+
 def test_no_reverse():
     """no_reverse leaves addresses without names."""
     assert ask("1.2.0.192.in-addr.arpa", "PTR", reverse=False) is None

@@ -15,6 +15,7 @@ from shardns.exchange import Failure, Outcome
 from shardns.missline import Request
 from shardns.upstream import flights as module
 from shardns.upstream.flights import Flight, Flights
+from shardns.upstream.local import Local
 from tests.unit.core.test_answer import A, answer, query
 from tests.unit.core.world import SECOND_NS, World
 
@@ -257,3 +258,41 @@ def test_hinfo_is_shown_to_the_loop_check(play):
 def test_patience_is_below_a_stubs(play):
     """The default patience leaves a stub resolver's 5 s far away."""
     assert module.PATIENCE_S < 2
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_answers_of_our_own(play, is_kept):
+    """They are counted for who wrote them, and stored unless they must not be."""
+
+    async def scene(stage: Stage) -> None:
+        stage.world.put_ask(query())
+        stage.flights.take()
+        flight, done = stage.route.asked.pop()
+        wire = answer(dns.message.from_wire(flight.query), A).to_wire()
+        done(Local(wire, "", writer=int(lib.SHD_BY_HOSTS), is_kept=is_kept))
+        await turn()
+        assert stage.world.received().answer[0].ttl == 60
+        assert stage.world.finish.own.rows[flight.row].responses[0][lib.SHD_BY_HOSTS] == 1
+        stage.world.put_ask(query())
+        stage.flights.take()
+        assert len(stage.route.asked) == (0 if is_kept else 1)
+
+    play(scene, FakeRoute())
+
+
+def test_we_ask_ourselves(play):
+    """A question of our own goes the way of a client's, and its answer comes to whoever asked; never at once."""
+
+    async def scene(stage: Stage) -> None:
+        got: list[bytes] = []
+        stage.flights.ask_ourselves(query().to_wire(), 0, got.append)
+        assert not stage.route.asked
+        await turn()
+        stage.route.land(A)
+        await turn()
+        assert [str(dns.message.from_wire(wire).answer[0][0]) for wire in got] == [A.split()[-1]]
+        stage.flights.ask_ourselves(query().to_wire(), 0, got.append)
+        await turn()
+        assert (len(got), stage.route.asked) == (2, [])
+
+    play(scene, FakeRoute())
