@@ -94,7 +94,7 @@ def workers(known: Known, seen: WorkersSeen) -> Iterator[Finding]:
     for process in seen.processes:
         if process.state in "Tt":
             name, pid = process.title, process.pid
-            remedy = f"kill -CONT {pid}, or kill -KILL {pid}: it is started anew; {_REPLACED}"
+            remedy = f"kill -CONT {pid}, or kill -KILL {pid} to have a new one; left alone, {_REPLACED}"
             yield fail("workers", f"{name} (pid {pid}) is stopped, by a signal or a debugger", remedy)
         elif process.state in _DEAD_STATES:
             yield fail(
