@@ -29,8 +29,10 @@ def text(document: Document, pictures: Mapping[str, str]) -> str:
     lines = [
         f"# Measured on {document['date']}, commit {document['commit']}",
         "",
-        f"{machine['cpu']}, {machine['cpus']} processors, Linux {machine['kernel']}; "
-        f"load {machine['load1']} at the end.",
+        (
+            f"{machine['cpu']}, {machine['cpus']} processors, Linux {machine['kernel']}; "
+            f"load {machine['load1']} at the end."
+        ),
         "",
         "| figure | value | must | aim | |",
         "|---|---|---|---|---|",

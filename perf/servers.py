@@ -108,13 +108,13 @@ class Server:
         """User plus system seconds so far of all of it."""
         return sum(self.cpu_by_pid().values())
 
-    def pss_kib(self) -> dict[int, int]:
+    def pss_mib(self) -> dict[int, float]:
         """Proportional set size of each process: what is shared, shared memory included, counts once in the sum."""
         found = {}
         for pid in self.pids():
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
-                    found[pid] = int(line.split()[1])
+                    found[pid] = int(line.split()[1]) / 1024
         return found
 
 

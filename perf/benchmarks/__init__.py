@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perf.benchmarks import cpu, latency, life, quota, scaling, table
+from perf.benchmarks import cost, cpu, latency, life, quota, scaling, table
 from perf.figures import Benchmark
 
 ALL: dict[str, Benchmark] = {
@@ -18,4 +18,5 @@ ALL: dict[str, Benchmark] = {
     "start": life.start,
     "reload": life.reload,
     "quota": quota.limits,
+    "cost": cost.rates,
 }

@@ -38,20 +38,20 @@ def memory(site: Site, extent: Extent, progress: Progress) -> Outcome:
         site.as_node(2), ["shardns"], progress, [*([] if extent.is_quick else ["unbound"]), *extent.peers]
     ) as servers:
         for server in servers:
-            rest = sum(server.pss_kib().values()) / 1000
+            rest = sum(server.pss_mib().values())
             load.dnsperf(server, load.names(site.directory / "fill", "hot", ENTRIES))
             settle(1.0)
-            parts = server.pss_kib()
-            table[server.name] = {"MB at rest": rest, "MB with 10,000 entries": sum(parts.values()) / 1000}
+            parts = server.pss_mib()
+            table[server.name] = {"MiB at rest": rest, "MiB with 10,000 entries": sum(parts.values())}
             if server.name == "shardns":
-                table |= {title(server, pid): {"MB with 10,000 entries": kib / 1000} for pid, kib in parts.items()}
-                progress("  ".join(f"{title(server, pid)} {kib / 1000:.1f} MB" for pid, kib in parts.items()))
+                table |= {title(server, pid): {"MiB with 10,000 entries": mib} for pid, mib in parts.items()}
+                progress("  ".join(f"{title(server, pid)} {mib:.1f} MiB" for pid, mib in parts.items()))
     ours = table["shardns"]
     figures = [
         Figure(
-            "memory/full", "memory, 2 workers, 10,000 entries (PSS)", ours["MB with 10,000 entries"], "MB", 45, 32, 60
+            "memory/full", "memory, 2 workers, 10,000 entries (PSS)", ours["MiB with 10,000 entries"], "MiB", 45, 32, 60
         ),
-        Figure("memory/rest", "memory, 2 workers, at rest (PSS)", ours["MB at rest"], "MB"),
+        Figure("memory/rest", "memory, 2 workers, at rest (PSS)", ours["MiB at rest"], "MiB"),
     ]
     return Outcome(figures, table)
 

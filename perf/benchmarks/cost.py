@@ -1,0 +1,53 @@
+"""CPU per query at the rates that nodes see.
+
+A query that comes alone pays for its own wake-up; of a hundred at once each pays a hundredth. What `shardns sizing`
+reckons with, supervisor/cli/costs.toml, is made of these numbers (perf/costs.py).
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+from perf import load
+from perf.benchmarks.cpu import HOT_NAMES, running
+from perf.figures import Extent, Figure, Outcome, Progress
+from perf.servers import Server, Site
+
+HIT_RATES = (100, 1_000, 5_000, 20_000, 60_000)
+MISS_RATES = (100, 1_000, 5_000, 15_000)
+
+
+def rates(site: Site, extent: Extent, progress: Progress) -> Outcome:
+    """CPU per hit and per miss at fixed rates, from 100/s on, against unbound's."""
+    names = ["shardns", "unbound"]
+    hits: dict[str, dict[int, list[float]]] = {name: {} for name in names}
+    misses: dict[str, dict[int, list[float]]] = {name: {} for name in names}
+    with running(site, names, progress) as servers:
+        for server in servers:
+            load.dnsperf(server, load.names(site.directory / "hot", "hot", HOT_NAMES))
+        for turn in range(extent.rounds):
+            for server in servers:
+                for rate in HIT_RATES:
+                    _measure(server, load.Stream(rate, extent.seconds, HOT_NAMES), hits[server.name], progress)
+                for rate in MISS_RATES:
+                    stream = load.Stream(rate, extent.seconds, 0, f"c{turn}r{rate}x")
+                    _measure(server, stream, misses[server.name], progress)
+            progress(f"round {turn + 1} of {extent.rounds}")
+    curves = {
+        f"{name} {what}": [(float(rate), median(values)) for rate, values in by_rate.items() if values]
+        for what, of in (("hit", hits), ("miss", misses))
+        for name, by_rate in of.items()
+    }
+    table = {
+        f"{name} at {rate:,.0f}/s": {"CPU us per query": us} for name, points in curves.items() for rate, us in points
+    }
+    calm = median(a / b for a, b in zip(hits["shardns"][1000], hits["unbound"][1000], strict=True))
+    return Outcome([Figure("cost/1000", "CPU per hit at 1,000 queries/s, against unbound", calm)], table, {}, curves)
+
+
+def _measure(server: Server, stream: load.Stream, found: dict[int, list[float]], progress: Progress) -> None:
+    """Add one value; a rate that was too much for the server at this moment, in an open loop, has none."""
+    try:
+        found.setdefault(int(stream.rate), []).append(load.paced(server, stream).cpu_us)
+    except load.Wrong as why:
+        progress(str(why))
