@@ -119,9 +119,10 @@ def _has_entry(source: str, source_port: int, address: str, port: int) -> bool:
 
     Raises OSError.
     """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        with NFCTSocket() as netlink:
-            asked = NFCTAttrTuple(saddr=source, daddr=address, proto=socket.IPPROTO_UDP, sport=source_port, dport=port)
+        with NFCTSocket(nfgen_family=family) as netlink:
+            asked = NFCTAttrTuple(family, source, address, socket.IPPROTO_UDP, source_port, port)
             return bool(netlink.entry("get", tuple_orig=asked))
     except NetlinkError as error:
         if error.code == errno.ENOENT:

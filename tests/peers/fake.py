@@ -249,6 +249,8 @@ def _run(
     loop.run_forever()
     listener.close()
     datagrams.close()
+    for _ in ("its task", "its transport", "its protocol"):  # what has been accepted in the last turn gets them
+        loop.run_until_complete(asyncio.sleep(0))
     for stream in list(server.open_now):
         stream.abort()
     loop.run_until_complete(asyncio.sleep(0))

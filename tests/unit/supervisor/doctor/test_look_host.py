@@ -107,5 +107,7 @@ def test_shm(tmp_path):
     seen = look_host.shm(known(shm_name="mine"), 0, tmp_path)
     assert isinstance(seen, ShmSeen)
     assert (seen.free > 0, seen.table) == (True, 8192)
-    assert look_host.shm(known(shm_name="other"), 0, tmp_path).table == 0
+    other = look_host.shm(known(shm_name="other"), 0, tmp_path)
+    assert isinstance(other, ShmSeen)
+    assert other.table == 0
     assert look_host.shm(known(), 0, tmp_path / "missing") is None
