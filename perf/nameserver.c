@@ -109,9 +109,22 @@ static void serve_datagrams(int fd)
     }
 }
 
-/* False: the connection is over. */
+/* Write the framed answer to the query of size octets at packet. Returns how many octets it has; 0: no query. */
+static size_t answer_frame(const uint8_t *packet, size_t size, uint8_t *ret)
+{
+    memcpy(ret + 2, packet, size);
+    size_t len = answer(ret + 2, size);
+    ret[0] = (uint8_t)(len >> 8);
+    ret[1] = (uint8_t)len;
+    return len ? len + 2 : 0;
+}
+
+/* False: the connection is over. The first query of a read is answered last, as a server may that works on queries in parallel
+ * (RFC 7766 s.6.2.1.1; CoreDNS does): a forwarder must not take it for one that answers in turn. */
 static bool serve_stream(int fd)
 {
+    static uint8_t held[ROOM];
+    size_t held_len = 0;
     struct connection *connection = connections[fd];
     ssize_t got = recv(fd, connection->in + connection->used, sizeof connection->in - connection->used, 0);
     if (got <= 0)
@@ -124,15 +137,16 @@ static bool serve_stream(int fd)
             return false;
         if (at + 2 + size > connection->used)
             break;
-        memcpy(out + len + 2, connection->in + at + 2, size);
-        size_t reply = answer(out + len + 2, size);
-        out[len] = (uint8_t)(reply >> 8);
-        out[len + 1] = (uint8_t)reply;
-        len += reply ? reply + 2 : 0;
+        if (!at)
+            held_len = answer_frame(connection->in + 2, size, held);
+        else
+            len += answer_frame(connection->in + at + 2, size, out + len);
         at += 2 + size;
     }
     memmove(connection->in, connection->in + at, connection->used - at);
     connection->used -= at;
+    memcpy(out + len, held, held_len);
+    len += held_len;
     for (size_t sent = 0; sent < len;) {
         ssize_t n = send(fd, out + sent, len - sent, MSG_NOSIGNAL);
         if (n < 0)
