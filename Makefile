@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHON
 
-.PHONY: help run test lint format types imports core test-core replay fuzz unit e2e soak perf perf-quick perf-table upgrade clean
+.PHONY: help run test lint format types imports core test-core replay fuzz unit e2e image soak perf perf-quick perf-table upgrade clean
 
 help:
 	@printf '%s\n' \
@@ -27,6 +27,7 @@ help:
 	  'make fuzz        libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) per target (FUZZ=name for one)' \
 	  'make unit        pytest without the end-to-end suite' \
 	  'make e2e         the end-to-end suite only' \
+	  'make image       the container image, by buildah without a registry (BASE_IMAGE=... builds on another base)' \
 	  'make soak        the long run' \
 	  'make perf        the performance suite; make perf-quick is its short form' \
 	  'make perf-table  the table alone: instructions per find, how long hot names stay' \
@@ -167,6 +168,11 @@ test: $(VENV)/.stamp-test core
 
 run: $(VENV)/.stamp-run core
 	@$(BIN)/shardns demo
+
+# ----------------------------------------------------------------------------------------------------------- the image
+
+image: $(VENV)/.stamp-run
+	@IMAGE_PYTHON=$(BIN)/python deploy/image/build
 
 # -------------------------------------------------------------------------------------------------------- measuring
 

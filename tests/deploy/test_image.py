@@ -1,0 +1,230 @@
+"""The image, built and run as a container with a manifest's own arguments, volumes and security context."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import containers, kustomize
+from tests.deploy.containers import Container
+from tests.e2e import shardns as program
+from tests.peers import client, dig, nameservers, netns
+from tests.peers.process import wait_until
+
+DEPLOY = containers.ROOT / "deploy"
+NODE_IP, SERVICE_IP, UPSTREAM_IP = "169.254.20.10", "192.0.2.10", "198.51.100.53"
+ENV = {"KUBE_DNS_SERVICE_HOST": SERVICE_IP, "KUBE_DNS_UPSTREAM_SERVICE_HOST": UPSTREAM_IP}
+NAME = "kubernetes.default.svc.cluster.local"
+ENOUGH = 60 << 20  # octets; what it takes unpacked is in README.md
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.netns,
+    pytest.mark.timeout(containers.BUILD_S + 60),
+    pytest.mark.skipif(bool(containers.cannot_run()), reason=containers.cannot_run() or "it can be built"),
+]
+
+
+@pytest.fixture(scope="session")
+def image():
+    """The image of this tree."""
+    return containers.build()
+
+
+@contextlib.contextmanager
+def a_node(cluster, folder):
+    """A node's namespace with kube-dns at the address of the Service kube-dns-upstream."""
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(netns.namespace("image"))
+        made.add_address(f"{UPSTREAM_IP}/32")
+        with netns.entered(made):
+            stack.enter_context(nameservers.unbound(cluster, folder, host=UPSTREAM_IP, port=53))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def node(cluster, tmp_path_factory):
+    """The node of `base`."""
+    with a_node(cluster, tmp_path_factory.mktemp("kube-dns")) as made:
+        yield made
+
+
+@pytest.fixture
+def other(cluster, tmp_path):
+    """A node of the test's own."""
+    with a_node(cluster, tmp_path) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def running(image, node, objects, **ways):
+    """The container of the objects' DaemonSet, once it says that it is ready."""
+    with containers.container(image, objects, node, env=ENV, resolv_conf=f"nameserver {UPSTREAM_IP}\n", **ways) as made:
+        wait_for(made, lambda: answers(node))
+        yield made
+
+
+def wait_for(container: Container, true: Callable[[], bool]) -> None:
+    """Nothing, once the container does what it should. Raises TimeoutError with what it has written."""
+    try:
+        wait_until(true, within_s=20, what="the container to answer")
+    except TimeoutError as error:
+        error.add_note(container.output()[-6000:])
+        raise
+
+
+@pytest.fixture(scope="module")
+def base(image, node):
+    """The container of the iptables overlay."""
+    with running(image, node, kustomize.render(DEPLOY / "overlays/iptables")) as made:
+        yield made
+
+
+def answers(node, host=NODE_IP) -> bool:
+    """Whether somebody answers in the node's namespace."""
+    with netns.entered(node):
+        return client.answers(53, NAME, host)
+
+
+def roles(container: Container) -> dict[str, int]:
+    """The container's processes by title, as the host sees them."""
+    pids = [container.pid, *program.children(container.pid)]
+    return {program.command_line(pid).removeprefix("shardns: "): pid for pid in pids}
+
+
+def scrape(node) -> program.Page:
+    """The metrics page."""
+    return program.Page(node.run("curl", "-sf", f"http://{NODE_IP}:9253/metrics").stdout)
+
+
+def test_contents(image):
+    """No compiler, no package manager and no source of the core is in the image; sh and sleep are."""
+    with contextlib.ExitStack() as stack:
+        root = Path(containers.podman("image", "mount", image).stdout.strip())
+        stack.callback(containers.podman, "image", "unmount", image)
+        names = {path.name for path in root.rglob("*")}
+        size = sum(path.lstat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+        assert not names & {"gcc", "cc1", "dpkg", "apt", "apt-get", "pip", "bash", "perl", "Python.h", "table.c"}
+        assert {"node-cache", "shardns", "sh", "sleep", "nft", "iptables", "ip6tables-legacy-save"} <= names
+        assert not [path for path in root.rglob("*") if path.lstat().st_mode & 0o6000 and not path.is_symlink()]
+    assert size < ENOUGH
+
+
+def test_serves(base, node):
+    """With the manifest's arguments it answers on the node's address and on the kube-dns Service's, and is ready."""
+    for host in (NODE_IP, SERVICE_IP):
+        with netns.entered(node):
+            for way in ("+notcp", "+tcp"):
+                said = dig.dig(NAME, way, host=host, port=53)
+                assert (said.status, [record.data for record in said.answer]) == ("NOERROR", ["10.96.0.1"])
+    assert node.run("curl", "-sf", f"http://{NODE_IP}:8181/ready").stdout == "OK"
+    assert node.run("curl", "-sf", f"http://{NODE_IP}:8080/health").stdout == "OK"
+    assert scrape(node).total("coredns_dns_requests_total", server=f"dns://{SERVICE_IP}:53") >= 1
+    assert scrape(node).total("coredns_nodecache_setup_errors_total") == 0
+
+
+def test_privileges(base):
+    """The supervisor has the manifest's capabilities and no other; the rest are nobody without any, in any set."""
+    asked = kustomize.render(DEPLOY / "overlays/iptables")
+    (spec,) = (one for one in asked if one["kind"] == "DaemonSet")
+    granted = spec["spec"]["template"]["spec"]["containers"][0]["securityContext"]["capabilities"]["add"]
+    found = {title: program.status(pid) for title, pid in roles(base).items()}
+    assert int(found["supervisor"]["CapBnd"], 16).bit_count() == len(granted)
+    assert {"upstream", "worker 0"} < found.keys()
+    for title, status in found.items():
+        assert status["NoNewPrivs"] == "1"
+        if title != "supervisor":
+            assert status["Uid"].split() == ["65534"] * 4
+            assert status["CapEff"] == status["CapPrm"] == status["CapInh"] == status["CapAmb"] == "0" * 16
+    assert not base.events("setup.failed")
+
+
+def test_operator(base):
+    """`kubectl exec -- shardns status` works: the command is on PATH and finds the supervisor."""
+    done = base.execute("shardns", "status", "--json")
+    assert done.returncode == 0, done.stderr
+    assert '"workers"' in done.stdout
+
+
+def test_worker_killed(base, node):
+    """A worker that is killed takes no query with it."""
+    before = roles(base)
+    os.kill(before["worker 0"], signal.SIGKILL)
+    with netns.entered(node):
+        assert client.rcode(client.ask(NAME, port=53, host=NODE_IP, timeout_s=10)) == "NOERROR"
+    wait_until(lambda: roles(base).get("worker 0", before["worker 0"]) != before["worker 0"], what="another worker")
+    assert roles(base)["supervisor"] == before["supervisor"]
+
+
+@pytest.mark.parametrize("overlay", ["iptables", "nftables"])
+def test_restart(image, other, overlay):
+    """A preStop of `sleep 1 && kill -9 1`, then the runtime's own SIGKILL: the next start is warm, and ends cleanly."""
+    with running(image, other, kustomize.render(DEPLOY / "overlays" / overlay)) as made:
+        with netns.entered(other):
+            client.ask(NAME, port=53, host=NODE_IP)
+        begun = time.monotonic()
+        made.execute("sh", "-c", "sleep 1 && kill -9 1")
+        assert time.monotonic() - begun >= 1
+        if made.pid:  # the kernel lets nobody inside kill the first process of a pid namespace
+            made.end("KILL")
+        made.start()
+        wait_until(lambda: answers(other), within_s=20, what="the second start to answer")
+        assert made.events("segment.adopted")
+        with netns.entered(other):
+            client.ask(NAME, port=53, host=NODE_IP)
+        assert scrape(other).total("coredns_cache_hits_total", type="success") >= 1
+        assert made.end() == 0
+    assert "169.254.20.10" not in other.run("ip", "address").stdout
+    assert "NodeLocal" not in other.run("iptables-nft-save").stdout
+
+
+def test_cilium(image, cluster, tmp_path):
+    """The Cilium overlay runs as nobody, without a capability, in a network of its own."""
+    objects = kustomize.render(DEPLOY / "overlays/cilium")
+    upstream = {"__PILLAR__CLUSTER__DNS__": f"{UPSTREAM_IP}:5353"}
+    with contextlib.ExitStack() as stack:
+        pod = stack.enter_context(netns.namespace("pod"))
+        pod.add_address(f"{UPSTREAM_IP}/32")
+        pod.add_address("192.0.2.77/32")
+        pod.run("sysctl", "-qw", "net.ipv4.ip_unprivileged_port_start=53")
+        with netns.entered(pod):
+            stack.enter_context(nameservers.unbound(cluster, tmp_path, host=UPSTREAM_IP, port=5353))
+        made = stack.enter_context(
+            containers.container(image, objects, pod, env=ENV, resolv_conf="nameserver 192.0.2.99\n", replace=upstream)
+        )
+        wait_for(made, lambda: answers(pod, "192.0.2.77"))
+        assert pod.run("curl", "-sf", "http://192.0.2.77:8181/ready").stdout == "OK"
+        for status in map(program.status, roles(made).values()):
+            assert (status["Uid"].split()[0], int(status["CapBnd"], 16)) == ("65534", 0)
+        assert made.end() == 0
+
+
+def test_stock_manifest(image, other):
+    """node-cache's manifest with another image: its arguments, a root that can be written, default capabilities."""
+    objects = copy.deepcopy(kustomize.render(DEPLOY / "base"))
+    (daemon_set,) = (one for one in objects if one["kind"] == "DaemonSet")
+    pod = daemon_set["spec"]["template"]["spec"]
+    (spec,) = pod["containers"]
+    spec["args"] = [
+        "-localip",
+        f"{NODE_IP},{SERVICE_IP}",
+        "-conf",
+        "/etc/Corefile",
+        "-upstreamsvc",
+        "kube-dns-upstream",
+    ]
+    spec["args"] += ["-pidfile", "/tmp/node-cache.pid"]
+    spec["securityContext"] = {"capabilities": {"add": ["NET_ADMIN"]}}
+    spec["volumeMounts"] = [mount for mount in spec["volumeMounts"] if mount["name"] not in ("run", "shm")]
+    pod["volumes"] = [volume for volume in pod["volumes"] if volume["name"] not in ("run", "shm")]
+    with running(image, other, objects, replace={f"        ready {NODE_IP}:8181\n": ""}) as made:
+        with netns.entered(other):
+            assert client.rcode(client.ask(NAME, port=53, host=SERVICE_IP)) == "NOERROR"
+        assert made.end() == 0
