@@ -13,6 +13,7 @@ from supervisor.doctor.facts import ProcessSeen, Protocol, SocketSeen
 
 PROC: Final = Path("/proc")
 _TABLES: Final[tuple[tuple[str, Protocol], ...]] = (("udp", "udp"), ("udp6", "udp"), ("tcp", "tcp"), ("tcp6", "tcp"))
+_READS: Final = 3
 _LISTENS: Final = "0A"  # TCP_LISTEN
 _TITLE: Final = "shardns: "
 
@@ -28,17 +29,20 @@ class Bound:
 
 
 def bound(ports: Iterable[int], proc: Path = PROC) -> list[Bound]:
-    """Every UDP socket bound to one of the ports, and every TCP socket that listens there."""
+    """Every UDP socket bound to one of the ports, and every TCP socket that listens there.
+
+    While sockets of others come and go, a table shows some twice or not at all: it is read again, and each counts once.
+    """
     wanted = frozenset(ports)
-    found: list[Bound] = []
-    for name, protocol in _TABLES:
+    found: dict[int, Bound] = {}
+    for name, protocol in _TABLES * _READS:
         try:
             with (proc / "net" / name).open() as table:
                 next(table, "")
-                found += (one for one in _bound(table, protocol) if one.port in wanted)
+                found.update((one.inode, one) for one in _bound(table, protocol) if one.port in wanted)
         except OSError:
             continue  # a kernel without IPv6
-    return found
+    return list(found.values())
 
 
 def _bound(table: Iterable[str], protocol: Protocol) -> Iterator[Bound]:

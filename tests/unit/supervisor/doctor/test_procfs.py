@@ -54,9 +54,9 @@ def test_address(text, wanted):
 
 
 def test_bound(tmp_path):
-    """UDP sockets and TCP listeners of the wanted ports; behind the first that does not listen nothing is read."""
+    """UDP sockets and TCP listeners of the wanted ports, each once; nothing is read behind the first that is none."""
     net = {
-        "udp": [(f"{V4}:0035", "07", 11), (f"{V4}:0036", "07", 12)],
+        "udp": [(f"{V4}:0035", "07", 11), (f"{V4}:0036", "07", 12), (f"{V4}:0035", "07", 11)],
         "udp6": [(f"{V6}:0035", "07", 13)],
         "tcp": [(f"{V4}:0035", "0A", 14), (f"{V4}:0035", "01", 15), (f"{V4}:0035", "0A", 16)],
     }
