@@ -32,9 +32,19 @@ def program(known: Known) -> Iterator[Finding]:
         pid = f", pid {known.pid}" if known.pid else ""
         yield ok("program", f"shardns {known.version}{pid}, up for {units.duration_text(int(known.uptime_s))}")
     elif known.is_running:
-        yield fail("program", f"{known.control}: {known.trouble}", "its log says more; " + _REPLACED)
+        yield _untold(known)
     elif known.trouble:
         yield fail("program", known.trouble, START)
+
+
+def _untold(known: Known) -> Finding:
+    """One that runs and does not tell what it serves."""
+    text = f"{known.control}: {known.trouble}"
+    if known.obstacle == "forbidden":
+        return skip("program", text, "run it as root, or give the flags of that shardns here as well")
+    if known.obstacle == "foreign":
+        return warn("program", text, "another version runs: restart shardns (the pod), or use the program that runs")
+    return fail("program", text, "its log says more; " + _REPLACED)
 
 
 def sockets(known: Known, seen: Sequence[SocketSeen]) -> Iterator[Finding]:

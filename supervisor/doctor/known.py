@@ -15,6 +15,8 @@ from supervisor.network.desired import Desired, Wishes, desired
 from supervisor.options import Options
 
 Address = tuple[str, int]
+# Why a running shardns does not tell: it gives no answer, we are not who may ask, or it is of another version.
+Obstacle = Literal["silent", "forbidden", "foreign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Known:
     beats: tuple[Beat, ...] = ()
     upstream_silent_s: float | None = None
     trouble: str = ""  # why the one that runs could not be asked
+    obstacle: Obstacle = "silent"  # of what kind that is
     config_errors: tuple[str, ...] = field(default=())  # of the Corefile that the flags name
 
     @property

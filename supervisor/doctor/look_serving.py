@@ -13,17 +13,19 @@ from supervisor.doctor import asking, known, procfs
 from supervisor.doctor.asking import Query, Reply
 from supervisor.doctor.check_serving import PROTOCOLS
 from supervisor.doctor.facts import Answer, Asked, Page, Protocol, SocketSeen, WorkersSeen
-from supervisor.doctor.known import Address, Beat, Known, Target
+from supervisor.doctor.known import Address, Beat, Known, Obstacle, Target
 
 _PER_WORKER: Final = 12  # queries from as many ports: e**-12 that a worker gets none
 _TRIES: Final = 4  # for one zone, from as many ports: a worker that is stuck is told of elsewhere
 _QUERIES_MAX: Final = 256  # to one address by one protocol
+_FORBIDDEN: Final = "may not operate"  # shardns/upstream/operator.py
 _PATHS: Final = {"metrics": "/metrics", "health": "/health", "ready": "/ready"}
 
 
 def running(control: str, timeout_s: float) -> Known:
     """What the shardns behind the operator socket says of itself; what is in its way is in `trouble`."""
     pid, is_there = 0, False
+    obstacle: Obstacle = "foreign"
     try:
         with OperatorClient(control, timeout_s=timeout_s) as client:
             pid = procfs.supervisor_of(client.server_pid())
@@ -32,10 +34,12 @@ def running(control: str, timeout_s: float) -> Known:
     except Unreachable as error:
         if not is_there:
             return Known(control=control, trouble=str(error))
+        obstacle = "silent"
         reason = f"the upstream process does not answer ({str(error).removeprefix(f'{control}: ')})"
     except (OperatorError, Malformed) as error:
         reason = str(error).removeprefix(f"{control}: ")
-    return Known(is_running=True, control=control, pid=pid, trouble=reason)
+        obstacle = "forbidden" if isinstance(error, OperatorError) and _FORBIDDEN in reason else obstacle
+    return Known(is_running=True, control=control, pid=pid, trouble=reason, obstacle=obstacle)
 
 
 def sockets(known: Known, _until: float) -> tuple[SocketSeen, ...]:

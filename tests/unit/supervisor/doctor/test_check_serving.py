@@ -23,6 +23,8 @@ FINE = [("ok", "by UDP: 24 of 24 answered, the slowest after 2.0 ms"), ("ok", "b
         (known(), [("ok", "shardns 0.1.0, pid 7, up for 1m")]),
         (nothing(), [("fail", "no shardns runs here -> start it: ")]),
         (known(source="nothing", trouble="no answer", control="@shardns/x"), [("fail", "@shardns/x: no answer")]),
+        (known(source="nothing", trouble="uid 5", obstacle="forbidden"), [("skip", "uid 5 -> run it as root")]),
+        (known(source="nothing", trouble="what?", obstacle="foreign"), [("warn", "what? -> another version runs")]),
         (
             known(source="flags", is_running=False, trouble="none", config_errors=("Corefile:1:1: bad",)),
             [("fail", "Corefile:1:1: bad -> correct it"), ("fail", "none -> start it")],
