@@ -90,7 +90,7 @@ def understand(given: Given, *, auto_workers: Callable[[], int]) -> Asked:
         metrics_address=_metrics(metrics),
         pid_file=given.text("pidfile"),
         is_quiet=given.truth("quiet"),
-        cache_size_bytes=_cache_size(given.text("cache-size")),
+        cache_size_bytes=cache_size(given.text("cache-size")),
         log_format=_log_format(given.text("log-format")),
         log_level=_log_level(given.text("log-level")),
         user=given.text("user"),
@@ -118,8 +118,8 @@ def _workers(text: str, auto_workers: Callable[[], int]) -> int:
     return int(text)
 
 
-def _cache_size(text: str) -> int:
-    """Octets."""
+def cache_size(text: str) -> int:
+    """Octets of a -cache-size. Raises FlagError."""
     match = _SIZE.fullmatch(text)
     size = int(match[1]) * _FACTORS[match[2]] if match else 0
     if not CACHE_MIN_BYTES <= size <= CACHE_MAX_BYTES:

@@ -19,6 +19,7 @@ SUBCOMMANDS = {  # word to the module that has run(arguments) -> exit code
     "check": "supervisor.cli.check",
     "demo": "supervisor.cli.demo",
     "doctor": "supervisor.cli.doctor",
+    "sizing": "supervisor.cli.sizing",
     "teardown": "supervisor.cli.teardown",
     "reload": "supervisor.cli.operator",
     "cache": "supervisor.cli.operator",

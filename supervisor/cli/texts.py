@@ -25,6 +25,7 @@ shardns: a node-local DNS cache for Kubernetes, a drop-in for node-cache
   shardns demo [-p PORT]          serve in front of a stand-in for kube-dns, to try things out
   shardns reload [--control C]    have a running shardns read its Corefile again
   shardns doctor [flags]          find out what is wrong with DNS of this node, and what to do
+  shardns sizing --qps N ...      say what CPU and memory to request for so many queries
   shardns teardown [flags]        remove the interface and the rules that a killed shardns left behind
   shardns cache ...               look into the cache of a running shardns (shardns cache help)
 
