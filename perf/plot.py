@@ -71,3 +71,42 @@ def tails(title: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> st
 def _time(microseconds: float) -> str:
     """With the unit that suits."""
     return f"{microseconds:g} us" if microseconds < 1000 else f"{microseconds / 1000:g} ms"
+
+
+def flames(title: str, stacks: Mapping[tuple[str, ...], int], least: float) -> str:
+    """A flame graph: outermost frames at the bottom, as wide as their share; those below `least` are left out."""
+    total = sum(stacks.values()) or 1
+    widths: dict[tuple[str, ...], int] = {}
+    for stack, count in stacks.items():
+        for depth in range(1, len(stack) + 1):
+            widths[stack[:depth]] = widths.get(stack[:depth], 0) + count
+    shown = {frames: count for frames, count in widths.items() if count / total >= least}
+    deepest = max(map(len, shown), default=1)
+    ground, room = TOP + deepest * 17, WIDTH - 24
+    starts: dict[tuple[str, ...], float] = {(): 0.0}
+    parts = []
+    for frames in sorted(shown, key=lambda frames: (len(frames), frames)):
+        parent = frames[:-1]
+        x = starts.get(parent, 0.0)
+        share = shown[frames] / total
+        starts[frames] = x
+        starts[parent] = x + share  # the next sibling begins here
+        parts.append(_flame(frames[-1], 12 + x * room, ground - len(frames) * 17, share * room, share))
+    return _page(title, ground + 12, parts)
+
+
+def _flame(name: str, x: float, y: float, width: float, share: float) -> str:
+    """One frame, with as much of its name as fits."""
+    hue = 25 + hash_of(name) % 30
+    letters = int(width / 6.2)
+    label = name if len(name) <= letters else name[: max(0, letters - 1)]
+    text = f'<text x="{x + 2:.1f}" y="{y + 12}" style="font-size:10.5px">{escape(label)}</text>' if letters > 2 else ""
+    return (
+        f'<g><title>{escape(name)} {share:.1%}</title><rect x="{x:.1f}" y="{y}" width="{max(0.3, width - 0.4):.1f}" '
+        f'height="16" fill="hsl({hue},75%,68%)"/>{text}</g>'
+    )
+
+
+def hash_of(name: str) -> int:
+    """The same number for the same name in every run."""
+    return sum(ord(letter) * (at + 7) for at, letter in enumerate(name))

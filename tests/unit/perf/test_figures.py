@@ -1,0 +1,23 @@
+import pytest
+
+from perf.figures import Figure, ratio
+
+
+@pytest.mark.parametrize(
+    "value, is_floor, bound, wanted",
+    [
+        (1.0, False, 1.0, True),
+        (1.1, False, 1.0, False),
+        (1.9, True, 1.8, True),
+        (1.7, True, 1.8, False),
+        (9, False, None, True),
+    ],
+)
+def test_bound(value, is_floor, bound, wanted):
+    """A bound is the most a value may be, or the least; without one every value holds."""
+    assert Figure("a", "a", value, is_floor=is_floor).holds(bound) is wanted
+
+
+def test_ratio_is_taken_round_by_round():
+    """A round in which the machine was slow for everybody does not change a ratio."""
+    assert ratio({"a": [1, 30, 3], "b": [2, 60, 6]}, "a", "b") == 0.5
