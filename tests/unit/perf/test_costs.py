@@ -32,5 +32,5 @@ def test_sizing_reads_what_is_written(tmp_path):
     assert found.idle_millicores == 2
     assert found.memory_mib == 10
     assert found.memory_per_worker_mib == 10
-    assert found.hit_us == ((100, 60), (1000, 20))
+    assert list(found.hit_us) == [(100, 60), (1000, 20)]
     assert tomllib.loads(path.read_text())["limit"][0]["queries_per_s"] == 3000
