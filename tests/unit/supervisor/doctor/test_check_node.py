@@ -89,6 +89,8 @@ def test_addresses(changes, seen, wanted):
             ],
         ),
         ({}, RulesSeen("", NFT, {"iptables-nft": ()}), [("fail", "and 9 more")]),
+        ({}, RulesSeen("", NFT, {"iptables-legacy": (), "iptables-nft": ()}), [("fail", "rules in iptables-nft;")]),
+        ({}, RulesSeen("", NFT, {"iptables-nft": (), "nftables": ()}), [("fail", "rules in iptables-nft;")]),
         (
             {},
             RulesSeen("", NFT, {"iptables-nft": (*RULES, RULES[3])}),

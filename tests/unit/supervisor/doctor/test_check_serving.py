@@ -197,6 +197,11 @@ def test_pages(page, wanted):
     assert_like(check_serving.pages(known(), [("health", "127.0.0.1:8080", page)]), [wanted])
 
 
+def test_pages_of_nothing():
+    """Where nothing runs no page is missed."""
+    assert_like(check_serving.pages(known(is_running=False), []), [("skip", "nothing runs")])
+
+
 def test_nothing_is_known():
     """Without a shardns and without flags, what could not be looked at is skipped."""
     for check in (check_serving.sockets, check_serving.answers, check_serving.upstreams, check_serving.pages):
