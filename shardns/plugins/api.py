@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from shardns import units
 from shardns.corefile import Directive, Token, zones_of
 from shardns.dns import names
-from shardns.errors import ConfigError, Position, Problems
+from shardns.errors import ConfigError, Problems
 
 C = TypeVar("C")
 
@@ -230,8 +230,3 @@ def _is_host(text: str) -> bool:
 def is_ip(text: str) -> bool:
     """True for an IPv4 or IPv6 address, the latter with or without %interface."""
     return names.ip_text(text) is not None
-
-
-def position_of(directive: Directive, index: int) -> Position:
-    """Where argument number index of the directive stands; the directive itself if it has fewer."""
-    return directive.args[index].at if index < len(directive.args) else directive.at

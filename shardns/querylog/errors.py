@@ -92,10 +92,6 @@ class ErrorLog:
             break
         return error_line(rcode, name, qtype, error, level) if self._is_printed(level) else None
 
-    def next_ns(self) -> int | None:
-        """When expire must be called next; None when nothing is being counted."""
-        return min((end for end, count in zip(self._ends_ns, self._counts, strict=True) if count), default=None)
-
     def expire(self, now_ns: int) -> list[str]:
         """The lines of the periods that are over."""
         ended = [i for i, count in enumerate(self._counts) if count and self._ends_ns[i] <= now_ns]

@@ -20,7 +20,6 @@ CLASSES: Final = {"success": SUCCESS, "denial": DENIAL, "error": ERROR, "all": A
 """enum shd_log_class by the word in a Corefile (CoreDNS plugin/pkg/response/classify.go)."""
 
 TCP: Final = 1  # enum shd_proto
-_QR: Final = 0x8000
 # In the order CoreDNS prints them (plugin/pkg/replacer/replacer.go appendFlags).
 _FLAGS: Final = (
     (0x8000, "qr"),
@@ -59,11 +58,6 @@ class LogRecord:
     name: bytes
     block: int = 0
     time_ns: int = 0
-
-    @property
-    def is_written(self) -> bool:
-        """Whether a plugin wrote the reply."""
-        return bool(self.reply_flags & _QR)
 
 
 def from_struct(ffi: Any, record: Any) -> LogRecord:  # noqa: ANN401 - cffi objects have no types

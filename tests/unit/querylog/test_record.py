@@ -6,12 +6,6 @@ from shardns.querylog.record import name_text, remote_ip, remote_port
 from tests.unit.querylog.records import record
 
 
-def test_written():
-    """A reply is written when its QR bit is set."""
-    assert record().is_written
-    assert not record(reply_flags=0).is_written
-
-
 @pytest.mark.parametrize("peer", [b"", bytes(2), bytes(6)])
 def test_a_peer_that_is_no_address(peer):
     """An address that is too short to be one prints as nothing known, and raises nothing."""
