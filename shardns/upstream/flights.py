@@ -14,13 +14,15 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Protocol
+from typing import Any, Protocol
 
 from shardns.core import ffi, lib
 from shardns.dns import codes, names
 from shardns.exchange import Failure, Outcome
 from shardns.missline import Request
 from shardns.upstream.local import Local
+
+CData = Any  # cffi has no types for what it makes
 
 TAKE = 4096 + 1024
 """Asks per take: a scan after a restart wants room for a whole ring (SHD_ASKS)."""
@@ -110,7 +112,7 @@ class Flights:
 
     def __init__(
         self,
-        finish: object,
+        finish: CData,
         routes: Mapping[int, Route],
         *,
         loop: asyncio.AbstractEventLoop,
@@ -243,9 +245,9 @@ class Flights:
             return
         how = lib.SHD_FROM_UPSTREAM
         if route.stale and kind == lib.SHD_KIND_FAILURE:
-            # A failure is the answer only if there is nothing better. In hand is the failure, or what recall found.
+            # A failure is the answer only if there is nothing better; what recall finds may be this very failure.
             found = self._recall(flight)
-            if found == NOTHING:
+            if found == NOTHING or self._finish.entry.head.kind == lib.SHD_KIND_FAILURE:
                 lib.shd_finish_accept(self._finish, wire, len(wire), flight.key, flight.block, 0, now_ns)
             else:
                 how = lib.SHD_FROM_STALE if found == STALE else lib.SHD_FROM_TABLE

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic_ns
 
+import dns.flags
 import dns.message
 import dns.rcode
 import pytest
@@ -170,6 +171,22 @@ def test_stale_is_better_than_nothing(play, lands):
         await turn()
         reply = stage.world.received()
         assert (reply.rcode(), reply.answer[0].ttl) == (0, 0)
+
+    play(scene, FakeRoute(stale=True), stale_mode=lib.SHD_STALE_VERIFY, stale_s=100)
+
+
+def test_a_failure_that_hides_nothing_is_a_miss(play):
+    """With stale answers on and none there, the upstream's SERVFAIL goes out as it came, and is no hit of the cache."""
+
+    async def scene(stage: Stage) -> None:
+        stage.world.put_ask(query())
+        stage.flights.take()
+        stage.route.land(rcode=2)
+        await turn()
+        reply = stage.world.received()
+        assert (reply.rcode(), bool(reply.flags & dns.flags.AA)) == (dns.rcode.SERVFAIL, False)
+        row = stage.world.own.rows[3]
+        assert (row.cache_misses, sum(row.cache_hits)) == (1, 0)
 
     play(scene, FakeRoute(stale=True), stale_mode=lib.SHD_STALE_VERIFY, stale_s=100)
 
