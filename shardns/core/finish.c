@@ -182,7 +182,7 @@ static uint32_t shown_ttl(const struct shd_finish *finish, const struct shd_bloc
         return head->ttl_s;
     uint64_t now_ms = now_ns / 1000000;
     uint64_t age_s = now_ms > head->stored_ms ? (now_ms - head->stored_ms) / 1000 : 0;
-    return age_s < head->ttl_s ? head->ttl_s - (uint32_t)age_s : 0;
+    return age_s < head->ttl_s ? head->ttl_s - (uint32_t)age_s : 1; /* it was fresh when it was found */
 }
 
 /* CoreDNS counts a query that reached the cache once: as a hit, or as a miss. */

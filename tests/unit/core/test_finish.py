@@ -219,6 +219,21 @@ def test_recall(make_world: Callable[..., World]) -> None:
     assert found() == 0
 
 
+def test_found_fresh_is_never_shown_as_stale(world: World) -> None:
+    """An answer whose last second ends between the look into the table and the reply shows TTL 1."""
+    world.put_ask(query())
+    world.put_ask(query(), worker=1)
+    first, second = world.take()
+    world.accept(first, answer(query(), A))
+    world.reply(first)
+    world.received()
+    world.now_ns += 60 * SECOND_NS - 1
+    assert lib.shd_finish_recall(world.finish, second.flight, 0, world.now_ns) == 1
+    world.now_ns += 1
+    world.reply(second, how=lib.SHD_FROM_TABLE)
+    assert world.received().answer[0].ttl == 1
+
+
 def test_errors_are_counted_with_their_rcode(world: World) -> None:
     """A flight without an answer is SERVFAIL to every client, by no plugin."""
     world.put_ask(query())
