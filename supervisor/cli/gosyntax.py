@@ -8,6 +8,7 @@ A flag takes the next argument as its value even if that begins with a dash; a b
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -82,7 +83,7 @@ def parse(arguments: Sequence[str], flags: Iterable[Flag]) -> Given:
         if flag is None:
             if name in ("help", "h"):
                 return Given(values, wants_help=True, defaults=defaults)
-            raise FlagError(f"flag provided but not defined: -{name}")
+            raise FlagError(f"flag provided but not defined: -{name}{_meant(name, known)}")
         if flag.value is None:
             values[flag.name] = _truth(name, text if equals else "true")
         elif equals:
@@ -92,6 +93,12 @@ def parse(arguments: Sequence[str], flags: Iterable[Flag]) -> Given:
         else:
             raise FlagError(f"flag needs an argument: -{name}")
     return Given(values, tuple(queue), defaults=defaults)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """What to try instead of an unknown flag; empty where nothing is near."""
+    near = difflib.get_close_matches(name.lower(), list(known), n=2, cutoff=0.7)
+    return f" (did you mean {' or '.join(f'-{word}' for word in near)}?)" if near else ""
 
 
 def _truth(name: str, text: str) -> str:

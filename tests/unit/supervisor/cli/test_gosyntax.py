@@ -66,6 +66,8 @@ def test_the_first_word_that_is_no_flag_ends_the_flags(arguments, values, rest):
     [
         ("-nonsense", "flag provided but not defined: -nonsense"),
         ("--nonsense=1", "flag provided but not defined: -nonsense"),
+        ("-local-ip 192.0.2.1", "flag provided but not defined: -local-ip (did you mean -localip?)"),
+        ("-Quiet", "flag provided but not defined: -Quiet (did you mean -quiet?)"),
         ("-localip", "flag needs an argument: -localip"),
         ("-quiet=perhaps", 'invalid boolean value "perhaps" for -quiet: parse error'),
         ("-quiet=", 'invalid boolean value "" for -quiet: parse error'),
