@@ -298,6 +298,7 @@ class Supervisor:
                 case Say(child, word):
                     if word is Word.DRAIN and self._machine.mode is Mode.DRAINING:
                         self._node.withdraw()  # kube-dns is asked from here on; what has arrived is still answered
+                        self._dns.leave()  # or another instance that serves the same addresses
                     self._children.say(child, word)
                 case Kill(child, number):
                     self._children.kill(child, number)

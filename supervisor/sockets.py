@@ -25,6 +25,7 @@ WILDCARDS = frozenset(["", "0.0.0.0", "::"])
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _IP_PKTINFO = 8  # linux/in.h
 _IP_FREEBIND = 15
+_DISCARD = 9  # RFC 863
 
 Address = tuple[str, int]
 Sockets = Mapping[tuple[int, int], socket.socket]
@@ -64,6 +65,20 @@ class DnsSockets:
             udp, tcp = self._open.pop(address)
             for sock in (*udp, *tcp):
                 sock.close()
+
+    def leave(self) -> None:
+        """Let no further UDP query come in; what waits in the sockets can still be read, and answers sent from them.
+
+        Where another instance has sockets on the same address, all new queries are its own from here on. The kernel
+        chooses among the unconnected sockets of a SO_REUSEPORT group only (since Linux 5.4), so ours are connected, to
+        a port from which nothing comes. Without this, what arrives between the last look of a worker and the end of
+        the supervisor would be lost: some 10 ms. Wildcard sockets stay; a connection would choose an address for them.
+        """
+        for (host, _), (udp, _) in self._open.items():
+            if host not in WILDCARDS:
+                for sock in udp:
+                    with suppress(OSError):  # the address is on no interface (any more): nothing comes to it either
+                        sock.connect((host, _DISCARD))
 
     def keep_only(self, addresses: Collection[Address]) -> list[Address]:
         """Close those of every other address; returns what was closed."""

@@ -127,6 +127,38 @@ def test_failure_leaves_nothing_open(sockets, port):
         sock.bind(("127.0.0.1", port))
 
 
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.skipif(not HAS_IPV6, reason="no IPv6"))]
+)
+def test_leave(sockets, port, host):
+    """Who leaves gets no further query: the other instance does. What waited can be read, and answers can be sent."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sockets.open([(host, port)])
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.bind((host, 0))
+        client.sendto(b"before", (host, port))
+        other = DnsSockets(1)
+        other.open([(host, port)])
+        sockets.leave()
+        sockets.leave()
+        for _ in range(64):
+            with socket.socket(family, socket.SOCK_DGRAM) as later:
+                later.sendto(b"after", (host, port))
+        (theirs,) = other.udp({0: (host, port)}).values()
+        assert [theirs.recv(16) for _ in range(64)] == [b"after"] * 64
+        waiting = []
+        for sock in sockets.udp({0: (host, port)}).values():
+            try:
+                while True:
+                    waiting.append(sock.recvfrom(16))
+                    sock.sendto(b"answer", waiting[-1][1])
+            except BlockingIOError:
+                pass
+        assert waiting == [(b"before", client.getsockname())]
+        assert client.recv(16) == b"answer"
+        other.keep_only(())
+
+
 def test_keep_only_closes_the_others(sockets, port):
     """What no Plan names any more is closed."""
     sockets.open([("127.0.0.1", port), ("127.0.0.2", port)])
