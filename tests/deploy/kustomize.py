@@ -1,7 +1,7 @@
 """Renders deploy/ as `kubectl kustomize` does, where no kubectl knows components (Debian 12's does not).
 
-It covers what deploy/ uses: resources (files and folders), components, and strategic merge patches in files, found by
-kind and name. Anything else raises, so that nothing is left out of a test in silence.
+It covers what deploy/ uses: resources (files and folders), components, images, and strategic merge patches in files,
+found by kind and name. Anything else raises, so that nothing is left out of a test in silence.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Object = dict[str, Any]
 
 # How the API merges lists of objects (the patchMergeKey of its Go types); other lists are replaced.
 _MERGE_KEYS = {"containers": "name", "volumes": "name", "volumeMounts": "mountPath", "ports": "containerPort"}
-_KNOWN = {"apiVersion", "kind", "resources", "components", "patches"}
+_KNOWN = {"apiVersion", "kind", "resources", "components", "patches", "images"}
 
 
 def render(folder: Path, objects: list[Object] | None = None) -> list[Object]:
@@ -35,7 +35,18 @@ def render(folder: Path, objects: list[Object] | None = None) -> list[Object]:
             raise ValueError(f"{folder}: a patch must be a file")
         for change in load(folder / patch["path"]):
             _apply(found, change)
+    for image in said.get("images", ()):
+        for one in found:
+            _rename(one, image)
     return found
+
+
+def _rename(one: Object, image: Mapping[str, str]) -> None:
+    """Nothing; the object's containers of that image have the new name and tag."""
+    for container in one.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ()):
+        name, _, tag = container["image"].partition(":")
+        if name == image["name"]:
+            container["image"] = f"{image.get('newName', name)}:{image.get('newTag', tag)}"
 
 
 def load(path: Path) -> list[Object]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import os
+import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +156,17 @@ def test_operator(base):
     assert '"workers"' in done.stdout
 
 
+def test_doctor(base):
+    """`shardns doctor` finds all it needs in the image, and nothing wrong with the node."""
+    done = base.execute("shardns", "doctor", "--json")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert not [line for line in found if line["state"] == "fail"], done.stderr
+    assert {"interface", "addresses", "rules", "workers", "upstreams", "http"} <= {
+        line["check"] for line in found if line["state"] == "ok"
+    }
+    assert done.returncode == 0
+
+
 def test_worker_killed(base, node):
     """A worker that is killed takes no query with it."""
     before = roles(base)
@@ -182,6 +196,25 @@ def test_restart(image, other, overlay):
         assert scrape(other).total("coredns_cache_hits_total", type="success") >= 1
         assert made.end() == 0
     assert "169.254.20.10" not in other.run("ip", "address").stdout
+    assert "NodeLocal" not in other.run("iptables-nft-save").stdout
+
+
+def test_surge(image, other, tmp_path):
+    """Upgraded with maxSurge, the new pod beside the old one, not one query is lost, and the rules stay."""
+    objects = kustomize.render(DEPLOY / "overlays/surge")
+    queries = tmp_path / "queries"
+    queries.write_text(f"{NAME} A\n{NAME} AAAA\n")
+    words = ["dnsperf", "-s", NODE_IP, "-d", str(queries), "-Q", "500", "-l", "8", "-c", "20", "-t", "5"]
+    with running(image, other, objects) as old:
+        load = subprocess.Popen(other.command(*words), stdout=subprocess.PIPE, text=True)
+        with containers.container(image, objects, other, env=ENV, resolv_conf=f"nameserver {UPSTREAM_IP}\n") as new:
+            wait_for(new, lambda: bool(new.events("generation.serving")))
+            assert old.end() == 0
+            said, _ = load.communicate(timeout=30)
+            assert re.search(r"Queries completed: +4000 \(100", said), said
+            assert other.run("iptables-nft-save").stdout.count("NodeLocal DNS Cache") == 24
+            assert old.events("teardown.skipped")
+            assert new.end() == 0
     assert "NodeLocal" not in other.run("iptables-nft-save").stdout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,34 @@ def kubectl() -> str:
 @pytest.mark.parametrize("folder", ["base", *(f"overlays/{name}" for name in OVERLAYS)])
 def test_kubectl(folder):
     """`kubectl kustomize` renders what the tests' own renderer does."""
-    said = subprocess.run(
-        ["kubectl", "kustomize", str(DEPLOY / folder)], capture_output=True, text=True, timeout=20, check=True
-    )
+    wanted = sorted(kustomize.render(DEPLOY / folder), key=kustomize.identity)
+    assert rendered_by_kubectl(DEPLOY / folder) == wanted
+
+
+def rendered_by_kubectl(folder: Path) -> list[kustomize.Object]:
+    """The objects that kubectl makes of a kustomization, without a warning."""
+    words = ["kubectl", "kustomize", str(folder)]
+    said = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)
     assert not said.stderr
-    theirs = sorted(yaml.safe_load_all(said.stdout), key=kustomize.identity)
-    assert theirs == sorted(kustomize.render(DEPLOY / folder), key=kustomize.identity)
+    return sorted(yaml.safe_load_all(said.stdout), key=kustomize.identity)
+
+
+def test_readme(tmp_path):
+    """The kustomization that deploy/README.md shows works, with kubectl too, and names every folder that there is."""
+    page = (DEPLOY / "README.md").read_text()
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown
+    (tmp_path / "shardns").mkdir()
+    shutil.copytree(DEPLOY, tmp_path / "shardns/deploy")
+    (tmp_path / "kustomization.yaml").write_text(textwrap.dedent(shown[1]))
+    objects = kustomize.render(tmp_path)
+    (daemon_set,) = (one for one in objects if one["kind"] == "DaemonSet")
+    assert daemon_set["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example.org/shardns:0.1.0"
+    assert daemon_set["spec"]["updateStrategy"]["rollingUpdate"]["maxSurge"] == 1
+    if not kubectl():
+        assert rendered_by_kubectl(tmp_path) == sorted(objects, key=kustomize.identity)
+    for folder in (*(f"overlays/{name}" for name in OVERLAYS), *(f"components/{name}" for name in COMPONENTS)):
+        assert f"`{folder}`" in page
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
