@@ -57,11 +57,15 @@ def fail(error: FlagError) -> int:
 
 def serve(given: Given) -> int:
     """Run the supervisor."""
-    from supervisor import cpus, signals
+    from supervisor import cpus, privileges, signals
 
-    signals.hold()
     asked = flags.understand(given, auto_workers=cpus.auto_workers)
     options = asked.options
+    try:
+        account = privileges.account(options.user, os.geteuid())
+    except ValueError as error:
+        raise FlagError(f"-user: {error}") from None
+    signals.hold()
     shardns_log.configure(options.log_format, options.log_level)
     shardns_log.never_block()
     shardns_log.identify(role="supervisor")
@@ -70,12 +74,8 @@ def serve(given: Given) -> int:
         log.warning("config.warned", warning=warning)
     _title()
     _raise_limits()
-    from supervisor import children, loop, privileges, sources
+    from supervisor import children, loop, sources
 
-    try:
-        account = privileges.account(options.user, os.geteuid())
-    except ValueError as error:
-        return fail(FlagError(f"-user: {error}"))
     if not privileges.can_become(account, Path("/proc/self/status").read_text()):
         why = "CAP_SETUID or CAP_SETGID is missing: the other processes stay root, without any capability"
         log.warning("setup.failed", what="user", error=why)

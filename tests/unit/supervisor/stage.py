@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import mmap
 import os
@@ -187,6 +188,7 @@ class Theatre:
         if self.pid == 0:
             code = 99
             try:
+                gc.freeze()  # else garbage of earlier tests closes its descriptors a second time, when they are ours
                 close_others(frozenset([writer]))
                 os.dup2(writer, 1)
                 os.close(writer)
