@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from shardns import log as shardns_log
@@ -106,11 +107,23 @@ class Children:
                 send(running.control, word, text, () if fd is None else (fd,))
 
     def kill(self, child: Child, number: signal.Signals) -> None:
-        """Send a signal; nothing happens when it is gone."""
+        """Send a signal, on which it acts even if it is stopped; nothing happens when it is gone."""
         running = self.by_child.get(child)
         if running is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(running.pid, number)
+                os.kill(running.pid, signal.SIGCONT)
+
+    def is_stopped(self, child: Child) -> bool:
+        """Whether child is stopped by a signal; False when the kernel does not say."""
+        running = self.by_child.get(child)
+        if running is None:
+            return False
+        try:
+            stat = Path(f"/proc/{running.pid}/stat").read_text()
+        except OSError:
+            return False
+        return stat.rpartition(")")[2].split()[0] == "T"  # proc_pid_stat(5): a debugger's stop is "t"
 
     def heard(self, fd: int) -> Iterator[tuple[Child, Message]]:
         """What the child behind fd has said; a child that hung up is heard no more."""

@@ -73,7 +73,7 @@ class Supervisor:
         self._machine = Machine(options.workers, limits, random.random)
         self._poll = select.poll()
         self._children = Children(self._poll, account, main)
-        self._watch: Watch[Child] = Watch(options.heartbeat_timeout_s)
+        self._watch: Watch[Child] = Watch(options.heartbeat_timeout_s, self._children.is_stopped)
         self._node = Node(options.node, self._poll)
         self._dns = DnsSockets(options.workers, options.local_ips if options.node.sets_interface else ())
         self._http = HttpSockets()
@@ -275,7 +275,8 @@ class Supervisor:
         self._next_look = now + LOOK_S
         beats = {child: self._beats_of(child) for child in self._machine.serving()}
         for child in self._watch.look(beats, now):
-            log.error("child.stuck", **named(child), timeout_s=self._watch.timeout_s)
+            stopped = self._children.is_stopped(child)
+            log.error("child.stuck", **named(child), stopped=stopped, timeout_s=self._watch.timeout_s)
             self._tally[Count.STUCK] += 1
             self._do(self._machine.stuck(child, now))
 

@@ -185,6 +185,27 @@ def test_talking_to_the_dead(nursery):
     family.children.kill(child, signal.SIGKILL)
 
 
+def test_stopped(nursery):
+    """A child that a signal stopped is told from one that sleeps, and acts on the signal that is to end it."""
+
+    def main(_wiring: Wiring, _seat: int, control: socket.socket) -> int:
+        send(control, Word.READY)
+        receive(control)
+        return 0
+
+    family = nursery(main)
+    child = family.fork()
+    family.hear()
+    assert not family.children.is_stopped(child)
+    pid = family.children.by_child[child].pid
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED)
+    assert family.children.is_stopped(child)
+    family.children.kill(child, signal.SIGABRT)
+    assert family.bury() == -signal.SIGABRT
+    assert not family.children.is_stopped(child)
+
+
 def test_nothing_is_open_that_is_not_the_childs(nursery, wiring):
     """Descriptors of the supervisor, and control sockets of other children, are closed in a child."""
     others: list[int] = []

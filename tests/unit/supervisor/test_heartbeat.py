@@ -8,9 +8,15 @@ from supervisor.heartbeat import LOOK_S, Watch
 
 
 @pytest.fixture
-def watch() -> Watch[str]:
+def stopped() -> set[str]:
+    """Who is stopped by a signal."""
+    return set()
+
+
+@pytest.fixture
+def watch(stopped: set[str]) -> Watch[str]:
     """Ten seconds of patience."""
-    return Watch(10.0)
+    return Watch(10.0, stopped.__contains__)
 
 
 def test_beating_is_well(watch):
@@ -52,3 +58,39 @@ def test_who_is_gone_is_forgotten(watch):
         watch.look({"a": (7,)}, float(now))
     watch.look({}, 9.0)
     assert watch.look({"a": (7,)}, 10.0) == []
+
+
+def test_a_stopped_process_is_given_up_sooner(watch, stopped):
+    """Who is stopped wants no CPU, so it cannot be short of it: three seconds are enough."""
+    stopped.add("a")
+    found = [now for now in range(20) if watch.look({"a": (7, 7), "b": (7, 7)}, float(now)) == ["a"]]
+    assert found == list(range(3, 10))
+
+
+def test_who_only_waits_for_cpu_has_the_whole_time(watch, stopped):
+    """Nine seconds without a beat under a small quota, stopped for a moment in them, are not the end."""
+    watch.look({"a": (7,)}, 0.0)
+    for now in range(1, 10):
+        stopped ^= {"a"} if now in (4, 6) else set()
+        assert watch.look({"a": (7,)}, float(now)) == []
+    assert watch.look({"a": (7,)}, 10.0) == ["a"]
+
+
+def test_a_process_that_is_stopped_by_turns_is_well(watch, stopped):
+    """What limits CPU by SIGSTOP and SIGCONT leaves some: the heartbeat moves."""
+    stopped.add("a")
+    assert not any(watch.look({"a": (now // 2,)}, float(now)) for now in range(40))
+
+
+def test_time_that_nobody_saw_does_not_count_for_a_stopped_process(watch, stopped):
+    """Three looks there must be, however far apart: what thawed just now has had no time to beat."""
+    stopped.add("a")
+    found = [now for now in range(0, 600, 100) if watch.look({"a": (7,)}, float(now))]
+    assert found[0] == 300
+
+
+def test_a_short_time_out_is_kept(stopped):
+    """--heartbeat-timeout 2s is two seconds for everybody."""
+    watch = Watch(2.0, stopped.__contains__)
+    stopped.add("a")
+    assert [now for now in range(4) if watch.look({"a": (7,)}, float(now))] == [2, 3]
