@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from shardns import units
+from shardns import re2, units
 from shardns.corefile import Directive, Token, zones_of
 from shardns.dns import names
 from shardns.errors import ConfigError, Problems
@@ -87,6 +87,17 @@ def once(plugin: str, directives: Sequence[Directive]) -> Directive:
         hint = f"the first is in line {directives[0].at.line}"
         raise ConfigError(directives[1].at, f"{plugin}: can be used only once per server block", hint=hint)
     return directives[0]
+
+
+def each(directives: Sequence[Directive], make: Callable[[Directive], C]) -> tuple[C, ...]:
+    """What make gives for each directive, in order. Raises ConfigErrors with the faults of all of them."""
+    problems = Problems()
+    made: list[C] = []
+    for directive in directives:
+        with problems.caught():
+            made.append(make(directive))
+    problems.check()
+    return tuple(made)
 
 
 def options(
@@ -183,6 +194,17 @@ def integer(plugin: str, what: str, token: Token, *, least: int = 0, most: int =
     if value > most:
         raise ConfigError(token.at, f"{plugin}: {what} must be at most {most}", got=token.text)
     return value
+
+
+def expression(plugin: str, token: Token, scope: Scope) -> None:
+    """Check a regular expression. Raises ConfigError."""
+    try:
+        parsed = re2.parse(token.text)
+    except ValueError as error:
+        raise ConfigError(token.at, f"{plugin}: {error}", got=token.text) from error
+    if parsed.is_risky:
+        hint = "a repeat around a repeat is slow to fail: clients choose the names it is matched with"
+        scope.warn(ConfigError(token.at, f"{plugin}: expression may take very long", got=token.text, hint=hint))
 
 
 def zones(plugin: str, tokens: Sequence[Token]) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from shardns import re2
 from shardns.corefile import Directive, Token
 from shardns.errors import ConfigError
 from shardns.plugins import api
+from shardns.querylog import Pattern
 
 NAME = "errors"
 FACETS: frozenset[api.Facet] = frozenset()
@@ -22,21 +22,11 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class Consolidate:
-    """One rule: errors that match are counted, and reported once per period."""
-
-    period_s: float
-    pattern: str  # RE2; re2.parse(pattern).compiled matches it, unanchored
-    level: str = "error"  # of the summary line
-    show_first: bool = False  # the first error of a period is printed at once
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """What to do with the errors of a block's queries."""
 
     stacktrace: bool = False  # accepted; a worker that breaks always leaves its trace
-    consolidate: tuple[Consolidate, ...] = ()  # the first rule that matches counts
+    consolidate: tuple[Pattern, ...] = ()  # the first rule that matches counts
 
 
 def setup(directives: Sequence[Directive], scope: api.Scope) -> Config:
@@ -57,16 +47,10 @@ def _stacktrace(config: Config, line: Directive, _scope: api.Scope) -> Config:
 def _consolidate(config: Config, line: Directive, scope: api.Scope) -> Config:
     """consolidate DURATION REGEX [LEVEL] [show_first]."""
     period, pattern, *rest = api.arguments(NAME, line, 2, 4)
-    try:
-        expression = re2.parse(pattern.text)
-    except ValueError as error:
-        raise ConfigError(pattern.at, f"errors: {error}", got=pattern.text) from error
-    if expression.is_risky:
-        hint = "a repeat around a repeat is slow to fail: clients choose the names it is matched with"
-        scope.warn(ConfigError(pattern.at, "errors: expression may take very long", got=pattern.text, hint=hint))
+    api.expression(NAME, pattern, scope)
     level, show_first = _tail(rest)
     period_s = api.duration_s(NAME, "consolidate period", period, least_s=0.001)
-    rule = Consolidate(period_s, pattern.text, level, show_first)
+    rule = Pattern(period_s, pattern.text, level, show_first)
     return replace(config, consolidate=(*config.consolidate, rule))
 
 

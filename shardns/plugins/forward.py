@@ -104,21 +104,13 @@ class Config:
 
 def setup(directives: Sequence[Directive], scope: api.Scope) -> Config:
     """All forward directives of a block."""
-    problems = Problems()
-    stanzas: list[Stanza] = []
-    for directive in directives:
-        with problems.caught():
-            stanzas.append(_stanza(directive, scope))
-    problems.check()
-    return Config(tuple(stanzas))
+    return Config(api.each(directives, lambda directive: _stanza(directive, scope)))
 
 
 def _stanza(directive: Directive, scope: api.Scope) -> Stanza:
     """One directive."""
     problems = Problems()
-    with problems.caught():
-        api.arguments(NAME, directive, 2)
-    problems.check()
+    api.arguments(NAME, directive, 2)
     zones: tuple[str, ...] = (".",)
     with problems.caught():
         zones = api.zones(NAME, directive.args[:1])

@@ -10,37 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from shardns.corefile import Directive, Token
-from shardns.errors import ConfigError, Problems
+from shardns.errors import ConfigError
 from shardns.plugins import api
+from shardns.querylog import CLASSES, COMMON, LABELS, Rule, expanded
 
 NAME = "log"
 FACETS: frozenset[api.Facet] = frozenset()
 
-COMMON = (
-    '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" '
-    "{rcode} {>rflags} {rsize} {duration}"
-)
-COMBINED = COMMON + ' "{>opcode}"'
-CLASSES = ("all", "success", "denial", "error")
-LABELS = frozenset(
-    f"{{{word}}}"
-    for word in (
-        *("type", "name", "class", "proto", "size", "remote", "port", "local", "rcode", "rsize", "duration"),
-        *(">id", ">opcode", ">do", ">bufsize", ">rflags"),
-    )
-)
 _BRACED = re.compile(r"\{[^{}]*\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Queries below zone whose answer is of one of the classes are printed in this format."""
-
-    zone: str = "."
-    format: str = COMMON  # {common} and {combined} already replaced
-    classes: tuple[str, ...] = ("all",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +32,7 @@ class Config:
 
 def setup(directives: Sequence[Directive], scope: api.Scope) -> Config:
     """The rules of all log lines of a block."""
-    problems = Problems()
-    rules: list[Rule] = []
-    for directive in directives:
-        with problems.caught():
-            rules += _rules(directive, scope)
-    problems.check()
-    return Config(tuple(rules))
+    return Config(tuple(chain.from_iterable(api.each(directives, lambda line: _rules(line, scope)))))
 
 
 def _rules(directive: Directive, scope: api.Scope) -> list[Rule]:
@@ -79,7 +53,7 @@ def _rules(directive: Directive, scope: api.Scope) -> list[Rule]:
 
 def _format(token: Token, scope: api.Scope) -> str:
     """The format with its short forms replaced. Placeholders that mean nothing get a warning."""
-    form = token.text.replace("{common}", COMMON).replace("{combined}", COMBINED)
+    form = expanded(token.text)
     for found in _BRACED.findall(form):
         if found.startswith("{/"):
             scope.warn(ConfigError(token.at, f"log: {found} prints as -", hint="there is no metadata plugin"))

@@ -4,13 +4,15 @@ Nothing here writes, reads a clock or knows a configuration file; shardns.log pu
 """
 
 from shardns.querylog.errors import ErrorLog, Pattern, error_line, panic_lines
-from shardns.querylog.record import LogRecord, from_struct
+from shardns.querylog.record import CLASSES, LogRecord, from_struct
 from shardns.querylog.rules import QueryLog, Rule
-from shardns.querylog.template import COMBINED, COMMON, compile_format
+from shardns.querylog.template import COMBINED, COMMON, LABELS, compile_format, expanded
 
 __all__ = [
+    "CLASSES",
     "COMBINED",
     "COMMON",
+    "LABELS",
     "ErrorLog",
     "LogRecord",
     "Pattern",
@@ -18,6 +20,7 @@ __all__ = [
     "Rule",
     "compile_format",
     "error_line",
+    "expanded",
     "from_struct",
     "panic_lines",
 ]

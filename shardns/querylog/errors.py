@@ -11,41 +11,20 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from shardns import re2, units
 
 _PREFIX = "plugin/errors: "
 
 
-class PatternLike(Protocol):
-    """What the `errors` plugin's configuration says in one `consolidate` line."""
-
-    @property
-    def period_s(self) -> float:
-        """How long errors are counted after the first."""
-
-    @property
-    def pattern(self) -> str:
-        """RE2 syntax; searched for anywhere in the error's text."""
-
-    @property
-    def level(self) -> str:
-        """Of the line: debug, info, warning or error."""
-
-    @property
-    def show_first(self) -> bool:
-        """The first error of a period is printed at once (CoreDNS 1.14.4)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A pattern with CoreDNS's defaults."""
+    """One `consolidate` line: errors that match are counted, and reported once per period."""
 
-    period_s: float
-    pattern: str
-    level: str = "error"
-    show_first: bool = False
+    period_s: float  # how long errors are counted after the first
+    pattern: str  # RE2; re2.parse(pattern).compiled matches it, unanchored
+    level: str = "error"  # of the summary line: debug, info, warning or error
+    show_first: bool = False  # the first error of a period is printed at once (CoreDNS 1.14.4)
 
 
 def error_line(rcode: int, name: str, qtype: str, error: str, level: str = "error") -> str:
@@ -67,7 +46,7 @@ def panic_lines(server: str, error: BaseException, *, stacktrace: bool) -> list[
 class ErrorLog:
     """The `errors` directive of one server block. Times are nanoseconds of one clock, the caller's."""
 
-    def __init__(self, patterns: Sequence[PatternLike] = (), *, debug: bool = False) -> None:
+    def __init__(self, patterns: Sequence[Pattern] = (), *, debug: bool = False) -> None:
         """debug: whether [DEBUG] lines are printed at all (CoreDNS's debug plugin)."""
         self._patterns = patterns
         self._regexes = [re2.parse(pattern.pattern).compiled for pattern in patterns]

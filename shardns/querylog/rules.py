@@ -4,42 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from shardns.dns import names
 from shardns.querylog.record import CLASSES, LogRecord, name_text
 from shardns.querylog.template import COMMON, compile_format
 
 
-class RuleLike(Protocol):
-    """What the `log` plugin's configuration says for one NAME."""
-
-    @property
-    def zone(self) -> str:
-        """Normalised; the rule is for names at and below it."""
-
-    @property
-    def format(self) -> str:
-        """See template.py."""
-
-    @property
-    def classes(self) -> Collection[str]:
-        """Words: success, denial, error, all."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule with CoreDNS's defaults."""
+    """Queries at and below zone whose answer is of one of the classes are printed in this format."""
 
-    zone: str = "."
-    format: str = COMMON
-    classes: tuple[str, ...] = ("all",)
+    zone: str = "."  # normalised
+    format: str = COMMON  # see template.py
+    classes: tuple[str, ...] = ("all",)  # success, denial, error, all
 
 
 class QueryLog:
     """The `log` directives of one server block, compiled. The first rule whose name fits decides, by its classes."""
 
-    def __init__(self, rules: Iterable[RuleLike], local_hosts: Mapping[int, str]) -> None:
+    def __init__(self, rules: Iterable[Rule], local_hosts: Mapping[int, str]) -> None:
         """local_hosts: listener index to the address it listens on."""
         self._rules: list[tuple[str, int, Callable[[LogRecord], str]]] = [
             (rule.zone, class_mask(rule.classes), compile_format(rule.format, local_hosts)) for rule in rules

@@ -41,7 +41,7 @@ def _bufsize(record: LogRecord) -> str:
     return "65535" if record.proto == TCP else str(max(record.udp_size, 512))
 
 
-_LABELS: Final[Mapping[str, Part]] = {
+_PARTS: Final[Mapping[str, Part]] = {
     "{type}": lambda record: _type_text(record.qtype),
     "{name}": lambda record: name_text(record.name),
     "{class}": lambda record: _class_text(record.qclass),
@@ -60,22 +60,30 @@ _LABELS: Final[Mapping[str, Part]] = {
 }
 
 
+LOCAL: Final = "{local}"
+LABELS: Final = frozenset({*_PARTS, LOCAL})
+
+
+def expanded(text: str) -> str:
+    """The format with {common} and {combined} replaced by what they stand for."""
+    return text.replace("{common}", COMMON).replace("{combined}", COMBINED)
+
+
 def compile_format(text: str, local_hosts: Mapping[int, str]) -> Callable[[LogRecord], str]:
     """A function that makes the line of a record.
 
-    text         as in the Corefile; {common} and {combined} stand for the two named formats
+    text         as expanded() gives it
     local_hosts  listener index to the address it listens on, for {local}
 
     A word in braces that is no label stays as it is; {/metadata} is always "-", as without CoreDNS's metadata plugin.
     """
-    labels = dict(_LABELS)
+    parts_by_label = dict(_PARTS)
     local = {listener: bracketed(host) for listener, host in local_hosts.items()}
-    labels["{local}"] = lambda record: local.get(record.listener, EMPTY)
-    text = text.replace("{common}", COMMON).replace("{combined}", COMBINED)
+    parts_by_label[LOCAL] = lambda record: local.get(record.listener, EMPTY)
     shape: list[str] = []
     parts: list[Part] = []
     for piece in split(text):
-        part = labels.get(piece)
+        part = parts_by_label.get(piece)
         if part is None:
             shape.append(EMPTY if _is_metadata(piece) else piece.replace("%", "%%"))
         else:
@@ -96,7 +104,7 @@ def split(text: str) -> list[str]:
     while (close := text.find("}", at)) >= 0:
         begin = text.rfind("{", at, close)
         word = text[begin : close + 1] if begin >= 0 else ""
-        if word and (word in _LABELS or word == "{local}" or _is_metadata(word)):
+        if word and (word in LABELS or _is_metadata(word)):
             if begin > literal:
                 pieces.append(text[literal:begin])
             pieces.append(word)

@@ -57,13 +57,7 @@ class Config:
 
 def setup(directives: Sequence[Directive], scope: api.Scope) -> Config:
     """All template directives of a block."""
-    problems = Problems()
-    stanzas: list[Stanza] = []
-    for directive in directives:
-        with problems.caught():
-            stanzas.append(_stanza(directive, scope))
-    problems.check()
-    return Config(tuple(stanzas))
+    return Config(api.each(directives, lambda directive: _stanza(directive, scope)))
 
 
 def _stanza(directive: Directive, scope: api.Scope) -> Stanza:
@@ -136,13 +130,7 @@ def _check_sample(text: Text, stanza: Stanza, token: Token) -> None:
 def _match(stanza: Stanza, line: Directive, scope: api.Scope) -> Stanza:
     """match REGEX..."""
     for token in api.arguments(NAME, line, 1):
-        try:
-            expression = re2.parse(token.text)
-        except ValueError as error:
-            raise ConfigError(token.at, f"template: {error}", got=token.text) from error
-        if expression.is_risky:
-            hint = "a repeat around a repeat is slow to fail: clients choose the names it is matched with"
-            scope.warn(ConfigError(token.at, "template: expression may take very long", got=token.text, hint=hint))
+        api.expression(NAME, token, scope)
         stanza = replace(stanza, match=(*stanza.match, token.text))
     return stanza
 

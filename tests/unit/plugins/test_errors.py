@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shardns.plugins.errors import Config, Consolidate
+from shardns.plugins.errors import Config
+from shardns.querylog import Pattern
 from tests.unit.plugins.setups import Setup, config, errors
 
 
@@ -16,12 +17,12 @@ from tests.unit.plugins.setups import Setup, config, errors
         ("errors {\n stacktrace\n}", Config(stacktrace=True)),
         (
             'errors {\n consolidate 5m ".* i/o timeout$" warning\n consolidate 30s "^Failed to .+"\n}',
-            Config(False, (Consolidate(300, ".* i/o timeout$", "warning"), Consolidate(30, "^Failed to .+"))),
+            Config(False, (Pattern(300, ".* i/o timeout$", "warning"), Pattern(30, "^Failed to .+"))),
         ),
-        ("errors {\n consolidate 1s x show_first\n}", Config(False, (Consolidate(1, "x", "error", show_first=True),))),
+        ("errors {\n consolidate 1s x show_first\n}", Config(False, (Pattern(1, "x", "error", show_first=True),))),
         (
             "errors {\n consolidate 1s x info show_first\n}",
-            Config(False, (Consolidate(1, "x", "info", show_first=True),)),
+            Config(False, (Pattern(1, "x", "info", show_first=True),)),
         ),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardns.plugins.log import COMBINED, COMMON, Rule
+from shardns.querylog import COMBINED, COMMON, Rule
 from tests.unit.plugins.setups import Setup, config, errors
 
 

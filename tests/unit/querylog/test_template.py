@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardns.querylog import COMBINED, COMMON, compile_format
+from shardns.querylog import COMBINED, COMMON, compile_format, expanded
 from shardns.querylog.template import split
 from tests.unit.querylog.records import record
 
@@ -12,7 +12,7 @@ UNWRITTEN = {"reply_flags": 0, "rcode": 2, "response_len": 56}
 
 def line(template, **fields):
     """The line of a record under a format."""
-    return compile_format(template, LOCAL)(record(**fields))
+    return compile_format(expanded(template), LOCAL)(record(**fields))
 
 
 @pytest.mark.parametrize(
