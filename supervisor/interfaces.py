@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import socket
 from collections.abc import Mapping
 
@@ -45,17 +44,6 @@ def by_interface() -> Mapping[str, tuple[str, ...]]:
     finally:
         _libc.freeifaddrs(first)
     return found
-
-
-def is_local(address: str) -> bool:
-    """Whether address belongs to this machine: a socket can be bound to it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind((address, 0))
-        except OSError as error:
-            return error.errno != errno.EADDRNOTAVAIL
-    return True
 
 
 def _text(address: int | None, interface: str) -> str:

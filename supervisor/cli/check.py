@@ -28,7 +28,7 @@ def run(words: Sequence[str]) -> int:
     leading = [arguments.pop(0)] if arguments and not arguments[0].startswith("-") else []
     try:
         given = parse(arguments, flags.ALL)
-        wishes = nodeflags.wishes(given, nodeflags.local_ips(given), flags.port(given, "dns.port"))
+        wishes = nodeflags.wishes(given, nodeflags.local_ips(given), given.port("dns.port"))
         options = Options(workers=1, local_ips=wishes.local_ips, dns_port=wishes.dns_port, node=wishes)
         options = templateflags.applied(given, options)
     except FlagError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from supervisor.sources import placeholders
+
 FORWARDER_PORT = 1053
 FORWARDER_METRICS = "127.0.0.1:9253"
 FORWARDER_HEALTH = "127.0.0.1:8080"
@@ -30,92 +32,50 @@ def node(health_port: int) -> str:
     It says the same, but names no port of DNS (-dns.port does), and -health-port and -prometheus-listen-address are
     heeded.
     """
-    reverse = "".join(
-        f"""\
-{zone} {{
-    errors
-    cache 30
-    reload
-    loop
-    bind __PILLAR__LOCAL__DNS__
-    forward . __PILLAR__CLUSTER__DNS__ {{
-        force_tcp
-    }}
-    prometheus __PROMETHEUS__ENDPOINT__
-}}
-"""
-        for zone in ("in-addr.arpa", "ip6.arpa")
+    return _stock(
+        domain=placeholders.DOMAIN,
+        bind=placeholders.LOCAL,
+        cluster=placeholders.CLUSTER,
+        others=placeholders.UPSTREAM,
+        metrics=placeholders.ENDPOINT,
+        pages=f"    health {placeholders.LOCAL}:{health_port}\n",
     )
-    return f"""\
-__PILLAR__DNS__DOMAIN__ {{
-    errors
-    cache {{
-        success 9984 30
-        denial 9984 5
-    }}
-    reload
-    loop
-    bind __PILLAR__LOCAL__DNS__
-    forward . __PILLAR__CLUSTER__DNS__ {{
-        force_tcp
-    }}
-    prometheus __PROMETHEUS__ENDPOINT__
-    health __PILLAR__LOCAL__DNS__:{health_port}
-}}
-{reverse}. {{
-    errors
-    cache 30
-    reload
-    loop
-    bind __PILLAR__LOCAL__DNS__
-    forward . __PILLAR__UPSTREAM__SERVERS__
-    prometheus __PROMETHEUS__ENDPOINT__
-}}
-"""
 
 
 def demo(upstream: str, *, metrics: str, health: str, ready: str) -> str:
     """The stock Corefile of NodeLocal DNSCache on loopback, in front of upstream ("127.0.0.1:5300")."""
-    reverse = "\n".join(
-        f"""\
+    return _stock(
+        domain="cluster.local",
+        bind="127.0.0.1",
+        cluster=upstream,
+        others=upstream,
+        metrics=metrics,
+        pages=f"    health {health}\n    ready {ready}\n",
+    )
+
+
+def _stock(*, domain: str, bind: str, cluster: str, others: str, metrics: str, pages: str) -> str:
+    """The Corefile of the official manifest: domain and reverse zones are asked of cluster, the rest of others."""
+    kept = "cache {\n        success 9984 30\n        denial 9984 5\n    }"
+    tcp = f"{cluster} {{\n        force_tcp\n    }}"
+    return (
+        _block(domain, kept, bind, tcp, metrics, pages)
+        + _block("in-addr.arpa", "cache 30", bind, tcp, metrics)
+        + _block("ip6.arpa", "cache 30", bind, tcp, metrics)
+        + _block(".", "cache 30", bind, others, metrics)
+    )
+
+
+def _block(zone: str, cache: str, bind: str, upstream: str, metrics: str, pages: str = "") -> str:
+    """One of its server blocks."""
+    return f"""\
 {zone} {{
     errors
-    cache 30
+    {cache}
     reload
     loop
-    bind 127.0.0.1
-    forward . {upstream} {{
-        force_tcp
-    }}
-    prometheus {metrics}
-}}"""
-        for zone in ("in-addr.arpa", "ip6.arpa")
-    )
-    return f"""\
-cluster.local {{
-    errors
-    cache {{
-        success 9984 30
-        denial 9984 5
-    }}
-    reload
-    loop
-    bind 127.0.0.1
-    forward . {upstream} {{
-        force_tcp
-    }}
-    prometheus {metrics}
-    health {health}
-    ready {ready}
-}}
-{reverse}
-. {{
-    errors
-    cache 30
-    reload
-    loop
-    bind 127.0.0.1
+    bind {bind}
     forward . {upstream}
     prometheus {metrics}
-}}
+{pages}}}
 """

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from shardns import units
 from supervisor import privileges
 from supervisor.cli import corefiles, standin
 from supervisor.cli.gosyntax import Flag, FlagError, parse
@@ -61,7 +60,7 @@ def run(words: Sequence[str]) -> int:
     try:
         given = parse(words[1:], FLAGS)
         given.no_rest()
-        ports = Ports(units.port(given.text("dns.port")), *(free_port(port) for port in (METRICS, HEALTH, READY)))
+        ports = Ports(given.port("dns.port"), *(free_port(port) for port in (METRICS, HEALTH, READY)))
     except (FlagError, ValueError) as error:
         print(f"shardns demo: {error}", file=sys.stderr)
         return 1

@@ -77,7 +77,7 @@ def understand(given: Given, *, auto_workers: Callable[[], int]) -> Asked:
     given.no_rest()
     local_ips = nodeflags.local_ips(given)
     is_forwarder = templateflags.is_forwarder(given)
-    dns_port = port(given, "dns.port")
+    dns_port = given.port("dns.port")
     if is_forwarder and not given.has("dns.port"):
         dns_port = corefiles.FORWARDER_PORT
     metrics = given.text("metrics-listen-address")
@@ -91,11 +91,11 @@ def understand(given: Given, *, auto_workers: Callable[[], int]) -> Asked:
         pid_file=given.text("pidfile"),
         is_quiet=given.truth("quiet"),
         cache_size_bytes=cache_size(given.text("cache-size")),
-        log_format=_log_format(given.text("log-format")),
-        log_level=_log_level(given.text("log-level")),
+        log_format=given.one_of("log-format", log.FORMATS),
+        log_level=given.one_of("log-level", log.LEVELS),
         user=given.text("user"),
         shm_name=_shm_name(given.text("shm-name")),
-        heartbeat_timeout_s=_heartbeat(given.text("heartbeat-timeout")),
+        heartbeat_timeout_s=given.seconds("heartbeat-timeout", HEARTBEAT_MIN_S),
         node=nodeflags.wishes(given, local_ips, dns_port),
         control=_control(given.text("control")),
     )
@@ -127,25 +127,6 @@ def cache_size(text: str) -> int:
     return size
 
 
-def _heartbeat(text: str) -> float:
-    """Seconds."""
-    try:
-        seconds = units.duration_s(text)
-    except ValueError as error:
-        raise FlagError(f"-heartbeat-timeout: {error}") from None
-    if seconds < HEARTBEAT_MIN_S:
-        raise FlagError(f'-heartbeat-timeout must be at least {HEARTBEAT_MIN_S:.0f}s, got "{text}"')
-    return seconds
-
-
-def port(given: Given, name: str) -> int:
-    """A port number."""
-    try:
-        return units.port(given.text(name))
-    except ValueError as error:
-        raise FlagError(f"-{name}: {error}") from None
-
-
 def _metrics(text: str) -> str:
     """host:port, host given as an address or empty for every address; empty text is none."""
     if not text:
@@ -161,22 +142,6 @@ def _metrics(text: str) -> str:
     if not understood:
         raise FlagError(f'-metrics-listen-address must be an address and a port, such as 0.0.0.0:9353, got "{text}"')
     return text
-
-
-def _log_format(text: str) -> log.Format:
-    """One of log.FORMATS."""
-    for known in log.FORMATS:
-        if text == known:
-            return known
-    raise FlagError(f'-log-format must be one of {", ".join(log.FORMATS)}, got "{text}"')
-
-
-def _log_level(text: str) -> log.Level:
-    """One of log.LEVELS."""
-    for known in log.LEVELS:
-        if text == known:
-            return known
-    raise FlagError(f'-log-level must be one of {", ".join(log.LEVELS)}, got "{text}"')
 
 
 def _shm_name(text: str) -> str:

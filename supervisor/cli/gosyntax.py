@@ -11,6 +11,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+from shardns import units
+
+W = TypeVar("W", bound=str)
 
 _TRUE = frozenset(["1", "t", "T", "true", "TRUE", "True"])  # Go strconv.ParseBool
 _FALSE = frozenset(["0", "f", "F", "false", "FALSE", "False"])
@@ -57,6 +62,32 @@ class Given:
     def truth(self, name: str) -> bool:
         """A boolean's value, or its default."""
         return self.text(name) == "true"
+
+    def port(self, name: str) -> int:
+        """A port number. Raises FlagError."""
+        try:
+            return units.port(self.text(name))
+        except ValueError as error:
+            raise FlagError(f"-{name}: {error}") from None
+
+    def seconds(self, name: str, least_s: float) -> float:
+        """A duration of at least least_s, as seconds. Raises FlagError."""
+        text = self.text(name)
+        try:
+            seconds = units.duration_s(text)
+        except ValueError as error:
+            raise FlagError(f"-{name}: {error}") from None
+        if seconds < least_s:
+            raise FlagError(f'-{name} must be at least {units.duration_text(least_s)}, got "{text}"')
+        return seconds
+
+    def one_of(self, name: str, known: Sequence[W]) -> W:
+        """The word of known that it is. Raises FlagError."""
+        text = self.text(name)
+        for word in known:
+            if text == word:
+                return word
+        raise FlagError(f'-{name} must be one of {", ".join(known)}, got "{text}"')
 
     def no_rest(self) -> None:
         """Raise FlagError if there was anything but flags."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from shardns import units
 from supervisor.cli.gosyntax import Flag, FlagError, Given
-from supervisor.network.desired import INTERFACE, NETFILTERS, Netfilter, Wishes
+from supervisor.network.desired import INTERFACE, NETFILTERS, Wishes
 
 SYNC_MIN_S = 1.0
 _NAME_MAX = 15  # IFNAMSIZ less the closing zero
@@ -32,12 +31,12 @@ def wishes(given: Given, local_ips: tuple[str, ...], dns_port: int) -> Wishes:
     return Wishes(
         local_ips=local_ips,
         dns_port=dns_port,
-        health_port=_health_port(given),
+        health_port=given.port("health-port"),
         interface=_interface(given.text("interfacename")),
         sets_interface=given.truth("setupinterface"),
         sets_rules=given.truth("setupiptables"),
-        netfilter=_netfilter(given.text("netfilter")),
-        sync_s=_sync_s(given.text("syncinterval")),
+        netfilter=given.one_of("netfilter", NETFILTERS),
+        sync_s=_sync_s(given),
         skips_teardown=given.truth("skipteardown"),
     )
 
@@ -59,27 +58,16 @@ def local_ips(given: Given) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _sync_s(text: str) -> float:
+def _sync_s(given: Given) -> float:
     """Seconds between looks.
 
     node-cache takes a Go duration and multiplies it by a second, so that its manifests say 60ns for a minute; what
     everybody else would write for that makes it panic or never look again. Both are understood here.
     """
-    try:
-        seconds = float(text.removesuffix("ns")) if _NANOSECONDS.fullmatch(text) else units.duration_s(text)
-    except ValueError as error:
-        raise FlagError(f"-syncinterval: {error}") from None
-    if seconds < SYNC_MIN_S:
-        raise FlagError(f'-syncinterval must be at least {SYNC_MIN_S:.0f}s, got "{text}"')
-    return seconds
-
-
-def _health_port(given: Given) -> int:
-    """A port number."""
-    try:
-        return units.port(given.text("health-port"))
-    except ValueError as error:
-        raise FlagError(f"-health-port: {error}") from None
+    text = given.text("syncinterval")
+    if _NANOSECONDS.fullmatch(text) and float(text.removesuffix("ns")) >= SYNC_MIN_S:
+        return float(text.removesuffix("ns"))
+    return given.seconds("syncinterval", SYNC_MIN_S)
 
 
 def _interface(text: str) -> str:
@@ -88,11 +76,3 @@ def _interface(text: str) -> str:
     if not is_taken or any(char in "/:" or char.isspace() for char in text):
         raise FlagError(f'-interfacename must be at most {_NAME_MAX} characters without space, / and :, got "{text}"')
     return text
-
-
-def _netfilter(text: str) -> Netfilter:
-    """One of NETFILTERS."""
-    for known in NETFILTERS:
-        if text == known:
-            return known
-    raise FlagError(f'-netfilter must be one of {", ".join(NETFILTERS)}, got "{text}"')

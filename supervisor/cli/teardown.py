@@ -31,7 +31,7 @@ def run(words: Sequence[str]) -> int:
             print(USAGE)
             return 0
         given.no_rest()
-        wishes = nodeflags.wishes(given, nodeflags.local_ips(given), flags.port(given, "dns.port"))
+        wishes = nodeflags.wishes(given, nodeflags.local_ips(given), given.port("dns.port"))
     except FlagError as error:
         print(f"[FATAL] Error parsing flags - {error}, Exiting", file=sys.stderr)
         return 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from shardns import units
 from shardns.dns import names
 from supervisor.cli import corefiles
 from supervisor.cli.gosyntax import Flag, FlagError, Given
@@ -34,7 +33,7 @@ def is_forwarder(given: Given) -> bool:
 
 def applied(given: Given, options: Options) -> Options:
     """The options, with what is said about the Corefile. Raises FlagError."""
-    watch_s = _watch_s(given.text("watch-interval"))
+    watch_s = given.seconds("watch-interval", WATCH_MIN_S)
     domain = _domain(given.text("cluster-domain")) if given.has("cluster-domain") else ""
     if is_forwarder(given):
         return replace(options, corefile=corefiles.forwarder(), watch_s=watch_s)
@@ -50,17 +49,6 @@ def applied(given: Given, options: Options) -> Options:
         reload_with_signal=given.truth("reloadwithsignal"),
         watch_s=watch_s,
     )
-
-
-def _watch_s(text: str) -> float:
-    """Seconds between looks."""
-    try:
-        seconds = units.duration_s(text)
-    except ValueError as error:
-        raise FlagError(f"-watch-interval: {error}") from None
-    if seconds < WATCH_MIN_S:
-        raise FlagError(f'-watch-interval must be at least {units.duration_text(WATCH_MIN_S)}, got "{text}"')
-    return seconds
 
 
 def _domain(text: str) -> str:
