@@ -54,6 +54,7 @@ Event = Literal[
     "serve.failed",
     # upstream process
     "table.recovered",
+    "table.confined",
     "hosts.loaded",
     "hosts.failed",
     "loop.probe_failed",

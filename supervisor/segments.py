@@ -9,8 +9,9 @@ The lock belongs to the descriptor that the upstream process inherits. So it is 
 Everything else (worker slots, the upstream process's segment, the tally) lives as long as the supervisor and has no
 name: nothing of it can be left behind, and it does not count against the size of /dev/shm.
 
-All of a named table is reserved at once: a page that /dev/shm had no room for when it is first touched would end
-whoever touches it (SIGBUS), and whoever takes its place.
+A page that /dev/shm has no room for when it is first touched would end whoever touches it (SIGBUS), and whoever takes
+its place. So the memory of a named table is reserved before it is touched: here what every start touches, and by the
+upstream process each page that it begins to use (core/table.h).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 
 import posix_ipc
 
-from shardns.cache import boot_id
+from shardns.cache import boot_id, file_memory
 from shardns.core import ffi, lib
 from shardns.log import get_logger
 from shardns.role import Segment, Tally
@@ -39,6 +40,8 @@ _PAGE = 4096
 _NO_ROOM = "no room in /dev/shm: the cache will not survive a restart"
 
 log = get_logger()
+
+Cdata = Any  # cffi's objects have no types
 
 
 def table_name(port: int, local_ips: tuple[str, ...]) -> str:
@@ -134,7 +137,8 @@ def _found_table(name: str, size: int, boot: bytes) -> Segment | None:
     fd = _held(name)
     if fd is None:
         return None
-    if _fits(fd, size, boot) and _reserve(fd, size):
+    header = _header(fd, size, boot)
+    if header is not None and _reserve(fd, size, ffi.addressof(header, "geometry")):
         log.info("segment.adopted", name=name, size_bytes=size)
         return _both(fd, size)
     log.warning(
@@ -145,10 +149,9 @@ def _found_table(name: str, size: int, boot: bytes) -> Segment | None:
     return None
 
 
-# cffi's pointers have no type of their own that mypy could know.
-def _new_table(name: str, size: int, geometry: Any, boot: bytes) -> Segment:  # noqa: ANN401
+def _new_table(name: str, size: int, geometry: Cdata, boot: bytes) -> Segment:
     """An empty table, called name if that can be had."""
-    fd = _named(name, size) if name else None
+    fd = _named(name, size, geometry) if name else None
     segment = _both(fd, size) if fd is not None else _nameless("table", size)
     seed = struct.unpack("=QQ", os.urandom(16))
     with mmap.mmap(segment.writable_fd, size) as memory, ffi.from_buffer(memory, require_writable=True) as pointer:
@@ -184,15 +187,19 @@ def _held(name: str) -> int | None:
             return None
 
 
-def _fits(fd: int, size: int, boot: bytes) -> bool:
-    """Whether the table behind fd is one we can go on with."""
-    if os.fstat(fd).st_size != size:
-        return False
-    with mmap.mmap(fd, size, prot=mmap.PROT_READ) as memory, ffi.from_buffer(memory) as pointer:
-        return bool(lib.shd_table_check(pointer, size, boot) == 0)
+def _header(fd: int, size: int, boot: bytes) -> Cdata | None:
+    """A copy of the header of the table behind fd; None when it is none that we can go on with.
+
+    It is read, not mapped: of a table whose maker was killed there may be nothing yet.
+    """
+    header = ffi.new("struct shd_table_header *")
+    octets = os.pread(fd, ffi.sizeof(header[0]), 0)
+    ffi.memmove(header, octets, len(octets))
+    fits = os.fstat(fd).st_size == size and lib.shd_table_check(header, size, boot) == 0
+    return header if fits else None
 
 
-def _named(name: str, size: int) -> int | None:
+def _named(name: str, size: int, geometry: Cdata) -> int | None:
     """A descriptor of a new table called name, locked; None when that name cannot be had."""
     room = os.statvfs(SHM)
     if room.f_bavail * room.f_frsize < size:
@@ -204,7 +211,7 @@ def _named(name: str, size: int) -> int | None:
         log.warning("segment.refused", name=name, reason=f"another instance has it, or {error}; serving without a name")
         return None
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if _reserve(fd, size):
+    if _reserve(fd, size, geometry):
         return fd
     log.warning("segment.refused", name=name, reason=_NO_ROOM)
     posix_ipc.unlink_shared_memory(f"/{name}")
@@ -212,13 +219,10 @@ def _named(name: str, size: int) -> int | None:
     return None
 
 
-def _reserve(fd: int, size: int) -> bool:
-    """Whether all of the segment behind fd has its memory now. What is in it stays."""
-    try:
-        os.posix_fallocate(fd, 0, size)
-    except OSError:
-        return False
-    return True
+def _reserve(fd: int, size: int, geometry: Cdata) -> bool:
+    """Whether all of the table behind fd that may be touched has its memory now. What is in it stays."""
+    with mmap.mmap(fd, size, prot=mmap.PROT_READ) as memory, ffi.from_buffer(memory) as pointer:
+        return bool(lib.shd_table_reserve(pointer, geometry, file_memory(fd)) == 0)
 
 
 def _headed(name: str, size: int, slot: int, boot: bytes) -> Segment:

@@ -6,7 +6,7 @@ import mmap
 from pathlib import Path
 from typing import Any
 
-from shardns.core import ffi
+from shardns.core import ffi, lib
 
 # cffi's objects have no types.
 Cdata = Any
@@ -29,6 +29,12 @@ def mapped(fd: int, size: int, kind: str, *, writable: bool) -> Cdata:
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
     memory = mmap.mmap(fd, size, mmap.MAP_SHARED, protection)
     return ffi.from_buffer(kind, memory, require_writable=writable)
+
+
+def file_memory(fd: int) -> Cdata:
+    """A struct shd_reserve that has memory for the segment behind fd taken from its file system."""
+    take = ffi.addressof(lib, "shd_reserve_file")
+    return ffi.new("struct shd_reserve *", {"take": take, "context": ffi.cast("void *", fd)})
 
 
 def untouched(size: int) -> mmap.mmap:

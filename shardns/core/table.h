@@ -28,6 +28,10 @@
  * Fields marked `writer` are read and written by the writer alone; they are rebuilt by shd_writer_init, so a
  * writer killed at any point costs at most the entry it was writing.
  *
+ * MEMORY is reserved as it is needed, so that no access ever finds that there is none (SIGBUS): header, page heads and buckets by
+ * shd_table_reserve before they are touched, a page by the writer before its head says that it is used. So whatever a head calls used
+ * has its memory, wherever the writer was killed. What has been reserved is never given back.
+ *
  * EVICTION is CLOCK. Every worker slot has an array of marks in its own memory, one per 128 octets of a shard's pages; a hit
  * writes second and epoch there. Each class of each shard has a hand of its own; it evicts the first cell that no worker has hit since the hand
  * last passed its page (by the second; within one second by the epoch, which the writer advances whenever a hand has gone round).
@@ -47,6 +51,7 @@ enum shd_table_const {
     SHD_CLASSES = 14,
     SHD_MARK_UNIT = 128,      /* octets of page memory per mark; also the smallest cell */
     SHD_TABLE_MIN = 4194304,  /* octets of the smallest table */
+    SHD_REFUSED_S = 10,       /* from a page that there was no memory for to the next try */
 };
 
 struct shd_geometry {
@@ -90,6 +95,21 @@ void shd_table_init(void *segment, const struct shd_geometry *geometry, const ui
 /* 0 if segment (size octets long) carries our magic, version and boot id and its geometry gives exactly its size; else SHD_EHEADER. */
 int shd_table_check(const void *segment, uint64_t size, const uint8_t boot_id[16]);
 
+/* ---- memory (supervisor and writer) ---- */
+
+/* Where memory comes from. */
+struct shd_reserve {
+    /* Have the octets of the segment from offset on exist: 0, or below 0 when there is no memory for them. What is in them stays. */
+    int (*take)(void *context, uint64_t offset, uint64_t octets);
+    void *context;
+};
+
+/* A take for segments that are files; context is the descriptor, as a number. */
+int shd_reserve_file(void *context, uint64_t offset, uint64_t octets);
+/* Have all the memory of a segment that may be touched now: header, page heads, buckets, and the pages that are used. 0, or SHD_EFULL when there
+ * is not enough. The segment is zeroed, or one that shd_table_check has passed under this geometry; then it keeps what is in it. */
+int shd_table_reserve(const void *segment, const struct shd_geometry *geometry, const struct shd_reserve *reserve);
+
 /* ---- readers ---- */
 
 /* Find the entry of key and copy it into ret (head, key, wire, places).
@@ -127,10 +147,14 @@ uint64_t shd_writer_size(const struct shd_geometry *geometry, uint32_t cap_count
  * entries whose cache id has no cap stay until evicted. Returns the number of entries found. */
 int64_t shd_writer_init(struct shd_writer *writer, void *segment, const struct shd_mark *const *marks, uint32_t mark_count,
                         struct shd_cap *caps, uint32_t cap_count);
+/* Take the memory of pages that were never used from reserve, which is copied; without this call all of the segment has its memory.
+ * A page that cannot be had is one that the table does not have, until it is asked for again, SHD_REFUSED_S later at the earliest. */
+void shd_writer_reserve(struct shd_writer *writer, const struct shd_reserve *reserve);
 /* Store entry (its key, wire and places; head.stored_ms, ttl_s and kind set by the caller) under hash, replacing the one with the same key:
  * a reader finds the old one or the new one at every moment in between. Takes a bounded number of steps whatever the table holds.
  * cap: index in caps of the entry's block; cap_count or more: none. now_ms: CLOCK_MONOTONIC.
- * Returns 0, or SHD_ESPACE when its lengths are larger than struct shd_entry has room for. */
+ * Returns 0; SHD_ESPACE when its lengths are larger than struct shd_entry has room for; SHD_EFULL when there was no memory for a page of its
+ * class and no other's could be had: then the table is as it was but for what a cap has lost. */
 int shd_writer_store(struct shd_writer *writer, const struct shd_entry *entry, uint64_t hash, uint32_t cap, uint64_t now_ms);
 /* Remove the entry of key: 1 if there was one. */
 int shd_writer_remove(struct shd_writer *writer, const uint8_t *key, size_t key_len, uint64_t hash);
@@ -147,6 +171,7 @@ int shd_table_next(const void *segment, uint64_t *at, struct shd_entry *ret);
 
 struct shd_table_use {
     uint64_t entries, pages_used, pages_total, octets_used;   /* octets_used: cells in use, their full size */
+    uint64_t refusals;    /* how often there was no memory for a page, since this writer's start */
     uint64_t class_entries[14];
     uint32_t class_size[14];
 };

@@ -73,6 +73,12 @@ static_assert(sizeof(struct shd_table_header) <= SHD_TABLE_HEADER, "header");
 static_assert(sizeof(struct shd_mark) == 8 && sizeof(struct shd_place) == 4, "mark, place");
 static_assert(sizeof(_Atomic(uint64_t)) == 8, "atomics are plain words");
 
+/* Whether a page was ever used; only then has it certainly its memory. */
+static inline bool shd_page_is_used(const struct shd_page_head *head)
+{
+    return (uint8_t)(atomic_load_explicit(&head->word, memory_order_relaxed) - 1) < SHD_CLASSES;
+}
+
 /* Octets of a cell of each class. The steps are small where answers are (a typical one, one address or a denial, takes 192 or 256);
  * the largest class holds the largest answer there is. */
 static const uint32_t SHD_CLASS_SIZE[SHD_CLASSES] = {128, 192, 256, 320, 448, 640, 896, 1344, 2048, 4096, 8192, 16384, 32768, SHD_PAGE_SIZE};

@@ -125,9 +125,9 @@ uint32_t shd_cell_alloc(struct shd_writer *writer, struct shd_writer_shard *shar
         }
         if (class->fresh != SHD_NONE)
             return fresh_take(writer, shard, class_index);
-        if (shard->free_page != SHD_NONE)
-            shd_page_assign(writer, shard, shard->free_page, class_index);
-        else if (class->page_count == 0)
+        if (shd_page_assign(writer, shard, class_index))
+            continue;
+        if (class->page_count == 0)
             shd_class_rob(writer, shard, class_index, true);
         else if (class->balance && shd_class_rob(writer, shard, class_index, false))
             continue;
@@ -159,10 +159,23 @@ void shd_page_ring_add(struct shd_writer_shard *shard, uint32_t page)
     shard->pages_used++;
 }
 
-void shd_page_assign(struct shd_writer *writer, struct shd_writer_shard *shard, uint32_t page, uint32_t class)
+/* A page that belongs to no class and has its memory, out of its stack; SHD_NONE. */
+static uint32_t page_take(struct shd_writer *writer, struct shd_writer_shard *shard)
 {
+    uint32_t *stack = shard->free_page != SHD_NONE ? &shard->free_page : &shard->unused_page;
+    uint32_t page = *stack;
+    if (page == SHD_NONE || (stack == &shard->unused_page && !shd_page_reserve(writer, shard, page)))
+        return SHD_NONE;
+    *stack = shard->pages[page].next;
+    return page;
+}
+
+bool shd_page_assign(struct shd_writer *writer, struct shd_writer_shard *shard, uint32_t class)
+{
+    uint32_t page = page_take(writer, shard);
+    if (page == SHD_NONE)
+        return false;
     struct shd_writer_page *own = &shard->pages[page];
-    shard->free_page = own->next;
     own->class = class;
     own->ready = own->live = 0;
     own->seen_s = writer->now_s;
@@ -176,6 +189,7 @@ void shd_page_assign(struct shd_writer *writer, struct shd_writer_shard *shard, 
     /* release: pairs with the acquire in reading_begin; the refs into the page's last use are gone before. */
     atomic_store_explicit(&head->word, ((turn + 1) & UINT32_MAX) << 32 | (class + 1), memory_order_release);
     atomic_thread_fence(memory_order_release); /* pairs with the fence in reading_holds: the turn is seen before any word of the new use */
+    return true;
 }
 
 void shd_page_release(struct shd_writer *writer, struct shd_writer_shard *shard, uint32_t page)

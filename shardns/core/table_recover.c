@@ -35,7 +35,7 @@ static void writer_layout(struct shd_writer *writer, uint8_t *segment)
         shard->heads = (struct shd_page_head *)(void *)shard->base;
         shard->buckets = (struct shd_bucket *)(void *)(shard->base + writer->shape.buckets_at);
         shard->pages = pages + (uint64_t)i * geometry->page_count;
-        shard->free_page = SHD_NONE;
+        shard->free_page = shard->unused_page = SHD_NONE;
         for (uint32_t class = 0; class < SHD_CLASSES; class++)
             shard->classes[class].fresh = shard->classes[class].hand_page = SHD_NONE;
     }
@@ -118,15 +118,16 @@ static uint32_t bucket_keep(struct shd_writer *writer, struct shd_writer_shard *
     return ret;
 }
 
-/* Pages without an entry are free; on the others, cells without one. */
+/* Pages without an entry are free, or unused if they never had one; on the others, cells without one. */
 static void pages_sort(struct shd_writer *writer, struct shd_writer_shard *shard)
 {
     for (uint32_t page = writer->geometry.page_count; page-- > 0;) {
         struct shd_writer_page *own = &shard->pages[page];
         if (own->live == 0) {
+            uint32_t *stack = own->class == SHD_CLASSES ? &shard->unused_page : &shard->free_page;
             own->class = SHD_CLASSES;
-            own->next = shard->free_page;
-            shard->free_page = page;
+            own->next = *stack;
+            *stack = page;
             continue;
         }
         own->ready = (uint16_t)shd_page_cells(own->class);
@@ -240,6 +241,16 @@ static int64_t class_walk(const struct shd_writer *writer, const struct shd_writ
     return ret;
 }
 
+/* The number of pages in a stack; -1 when one of them has a class, or another history than the others. */
+static int64_t stack_walk(const struct shd_writer *writer, const struct shd_writer_shard *shard, uint32_t page, bool used)
+{
+    int64_t ret = 0;
+    for (; page != SHD_NONE; page = shard->pages[page].next)
+        if (ret++ > writer->geometry.page_count || shard->pages[page].class != SHD_CLASSES || shd_page_is_used(&shard->heads[page]) != used)
+            return -1;
+    return ret;
+}
+
 /* The live cells of shard, its ways and pages compared with them; *rule is the one that is broken. */
 static int64_t shard_walk(const struct shd_writer *writer, const struct shd_writer_shard *shard, int *rule)
 {
@@ -256,10 +267,10 @@ static int64_t shard_walk(const struct shd_writer *writer, const struct shd_writ
         *rule = 2;
     if (pages != shard->pages_used)
         *rule = 3;
-    for (uint32_t page = shard->free_page; page != SHD_NONE && pages <= writer->geometry.page_count; page = shard->pages[page].next, pages++)
-        if (shard->pages[page].class != SHD_CLASSES)
-            *rule = 4;
-    if (pages != writer->geometry.page_count)
+    int64_t free = stack_walk(writer, shard, shard->free_page, true), unused = stack_walk(writer, shard, shard->unused_page, false);
+    if (free < 0 || unused < 0)
+        *rule = 4;
+    if (pages + free + unused != writer->geometry.page_count)
         *rule = 5;
     return live;
 }

@@ -108,9 +108,12 @@ int shd_writer_store(struct shd_writer *writer, const struct shd_entry *entry, u
     /* The old entry stays findable until the new one is, so it must not be what the new one's cell is taken from. */
     writer->pinned = replaces ? old.spot + 1 : 0;
     bool chance = replaces && shd_spot_used(writer, &old);
-    uint32_t spot = shd_cell_alloc(writer, shard, class_for(shd_head_cell_size(head)));
+    uint32_t spot = SHD_NONE;
+    for (uint32_t class = class_for(shd_head_cell_size(head)); spot == SHD_NONE && class < SHD_CLASSES; class++)
+        spot = shd_cell_alloc(writer, shard, class); /* in a larger cell only where pages were refused */
     writer->pinned = 0;
-    assert(spot != SHD_NONE);
+    if (spot == SHD_NONE)
+        return SHD_EFULL;
     struct shd_cell_at at = shd_spot_at(writer, spot);
     cell_write(at.cell, entry, hash);
     shd_cell_enlist(writer, &at, list, chance);
@@ -152,6 +155,7 @@ uint32_t shd_writer_hits(const struct shd_writer *writer, uint64_t cell)
 void shd_writer_use(const struct shd_writer *writer, struct shd_table_use *ret)
 {
     memset(ret, 0, sizeof(*ret));
+    ret->refusals = writer->refusals;
     ret->pages_total = (uint64_t)writer->geometry.shard_count * writer->geometry.page_count;
     for (uint32_t class = 0; class < SHD_CLASSES; class++)
         ret->class_size[class] = SHD_CLASS_SIZE[class];

@@ -2,6 +2,7 @@
  *
  *   table_store.c     store, remove, counts
  *   table_pages.c     cells and pages: lists, taking and giving back
+ *   table_reserve.c   where the memory of pages comes from
  *   table_evict.c     who goes: the clock, the caps, full buckets, pages that change class
  *   table_recover.c   the start on whatever a predecessor left, and the check of all rules
  *
@@ -27,7 +28,7 @@ struct shd_list {            /* through prev and next of cells; oldest first */
 };
 
 struct shd_writer_page {
-    uint32_t next, prev;     /* ring of the pages of one class; next alone: stack of free pages */
+    uint32_t next, prev;     /* ring of the pages of one class; next alone: stack of free or of unused pages */
     uint32_t seen_s, seen_epoch; /* when the hand last came here: hits since then spare a cell */
     uint32_t passed;         /* the shard's stores at that moment */
     uint16_t ready;          /* cells from the front that were ever used since the page was taken; the others' bytes mean nothing */
@@ -53,7 +54,8 @@ struct shd_writer_shard {
     struct shd_bucket *buckets;
     struct shd_writer_page *pages;
     uint32_t index;
-    uint32_t free_page;      /* top of the stack, or SHD_NONE */
+    uint32_t free_page;      /* top of the stack of pages that have their memory, or SHD_NONE */
+    uint32_t unused_page;    /* of those that never had it */
     uint32_t stores;         /* a clock that counts stores */
     uint32_t pages_used;
     struct shd_writer_class classes[SHD_CLASSES];
@@ -68,6 +70,9 @@ struct shd_writer {
     uint32_t now_s;
     uint32_t mark_count;
     uint32_t cap_count;
+    uint32_t refused_s;      /* when there was last no memory for a page; means nothing without refusals */
+    uint64_t refusals;
+    struct shd_reserve reserve; /* take is NULL when everything has its memory */
     const struct shd_mark *marks[SHD_SLOTS_MAX];
     struct shd_cap *caps;
     struct shd_writer_shard *shards;
@@ -132,14 +137,19 @@ int shd_bucket_way(const struct shd_bucket *bucket, uint32_t ref);
 /* Make the free cell at live in list (of enum shd_cell_list), or a live one free. Its way is the caller's business. */
 void shd_cell_enlist(struct shd_writer *writer, const struct shd_cell_at *at, uint16_t list, bool chance);
 void shd_cell_free(struct shd_writer *writer, const struct shd_cell_at *at);
-/* A cell of class that is in no list, with its seq odd: evicts when it must. SHD_NONE cannot happen in a table of legal geometry. */
+/* A cell of class that is in no list, with its seq odd: evicts when it must. SHD_NONE happens only where pages were refused. */
 uint32_t shd_cell_alloc(struct shd_writer *writer, struct shd_writer_shard *shard, uint32_t class);
-void shd_page_assign(struct shd_writer *writer, struct shd_writer_shard *shard, uint32_t page, uint32_t class);
+/* Give class a page that belongs to none, if there is one and memory for it. */
+bool shd_page_assign(struct shd_writer *writer, struct shd_writer_shard *shard, uint32_t class);
 /* Give an empty page back to the shard. */
 void shd_page_release(struct shd_writer *writer, struct shd_writer_shard *shard, uint32_t page);
 /* Give the page of at back if nothing lives on it and its class has another. */
 void shd_page_settle(struct shd_writer *writer, const struct shd_cell_at *at);
 void shd_page_ring_add(struct shd_writer_shard *shard, uint32_t page);
+
+/* ---- table_reserve.c ---- */
+/* Whether page, which was never used, has its memory now. */
+bool shd_page_reserve(struct shd_writer *writer, const struct shd_writer_shard *shard, uint32_t page);
 
 /* ---- table_evict.c ---- */
 /* Whether a worker has hit spot since (second, and within it epoch). */

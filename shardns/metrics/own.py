@@ -76,11 +76,12 @@ def upstream(sources: Sources) -> Iterator[Metric]:
         ("flights", "Upstream queries begun for clients; many asks may wait for one.", flights.started),
         ("flights_joined", "Asks that found a flight for their question under way.", flights.joined),
         ("flights_failed", "Flights that ended without an answer.", flights.failed),
+        ("table_pages_refused", "Times that there was no memory for a page of the table.", table.refusals),
     ):
         yield CounterMetricFamily(f"shardns_{name}", text, count)
     for name, text, value in (
         ("flights_open", "Flights under way.", flights.open),
-        ("table_size_bytes", "Size of the table: its memory, reserved at the start.", table.size_bytes),
+        ("table_size_bytes", "Size of the table: the most memory that it takes.", table.size_bytes),
         ("table_used_bytes", "Size of the table's cells in use.", table.used_bytes),
         ("table_entries", "Entries in the table, expired ones included.", table.entries),
         ("table_pages", "Pages of the table.", table.pages_total),

@@ -143,6 +143,7 @@ class TableUse:
     pages_total: int = 0
     classes: Sequence[tuple[int, int]] = ()
     """(octets of a cell, entries) of each size class."""
+    refusals: int = 0
 
 
 SETUP_ERRORS = ("iptables", "iptables_lock", "interface_add", "interface_check", "configmap")

@@ -128,6 +128,7 @@ class UpstreamProcess:
         self._own.process.heartbeat_ns = self._own.process.heartbeat_loop_ns = monotonic_ns()
         self._routes.tick(monotonic_ns())
         self._write_log()
+        self._memory.look()
         if not self._taking and self._flights.waiting():
             self._take()  # a worker was killed between putting its asks and waking us
         self._loop.call_later(HEARTBEAT_S, self._beat)

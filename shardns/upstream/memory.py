@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from shardns import cache
-from shardns.cache import Refused, new_untouched
+from shardns.cache import Refused, file_memory, new_untouched
 from shardns.core import ffi, lib
 from shardns.log import get_logger
 from shardns.plan.compiled import compile_rules
@@ -38,6 +38,9 @@ class Memory:
         self._marks = ffi.new("struct shd_mark *[]", [slot.marks for slot in self.slots])
         self._writer_memory = ffi.new("uint8_t[]", 1)
         self.writer = ffi.NULL
+        self._use = ffi.new("struct shd_table_use *")
+        self._is_confined = False
+        self._file_memory = file_memory(wiring.table.writable_fd)
         logs = any("log" in block.plugins for block in plan.blocks)
         self.log_ring = ffi.new("struct shd_log_ring *") if logs else None
         self._entry = new_untouched("struct shd_entry *")
@@ -105,5 +108,19 @@ class Memory:
         self._writer_memory = ffi.new("uint64_t[]", lib.shd_writer_size(geometry, self.cap_count) // 8 + 1)
         self.writer = ffi.cast("struct shd_writer *", self._writer_memory)
         found = lib.shd_writer_init(self.writer, self.table, self._marks, len(self.slots), self.caps, self.cap_count)
+        lib.shd_writer_reserve(self.writer, self._file_memory)
         self.finish.writer = self.writer
         log.info("table.recovered", entries=found)
+
+    def use(self) -> CData:
+        """The table's struct shd_table_use as it is now, until the next call; zero before take_over."""
+        if self.writer != ffi.NULL:
+            lib.shd_writer_use(self.writer, self._use)
+        return self._use
+
+    def look(self) -> None:
+        """Say, once, that there was no memory for a page of the table."""
+        if not self._is_confined and self.use().refusals:
+            self._is_confined = True
+            reason = "no room in /dev/shm: entries are evicted early"
+            log.warning("table.confined", pages=self._use.pages_used, of=self._use.pages_total, reason=reason)

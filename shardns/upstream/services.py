@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 
 import shardns
-from shardns.core import ffi, lib
+from shardns.core import lib
 from shardns.metrics import (
     CacheCounts,
     CacheView,
@@ -170,13 +170,16 @@ class Services:
         return views
 
     def _table_use(self) -> TableUse:
-        size = self._wiring.table.size
-        if self._memory.writer == ffi.NULL:
-            return TableUse(size)
-        use = ffi.new("struct shd_table_use *")
-        lib.shd_writer_use(self._memory.writer, use)
-        classes = [(use.class_size[i], use.class_entries[i]) for i in range(lib.SHD_CLASSES)]
-        return TableUse(size, use.octets_used, use.entries, use.pages_used, use.pages_total, classes)
+        use = self._memory.use()
+        return TableUse(
+            self._wiring.table.size,
+            use.octets_used,
+            use.entries,
+            use.pages_used,
+            use.pages_total,
+            [(use.class_size[i], use.class_entries[i]) for i in range(lib.SHD_CLASSES)],
+            use.refusals,
+        )
 
     def _control(self) -> Control:
         tally = self._tally

@@ -107,7 +107,7 @@ def shm(known: Known, seen: ShmSeen | None) -> Finding:
     needed = max(0, known.options.cache_size_bytes - seen.table)
     text = f"{_mib(seen.free)} free in /dev/shm, the cache may take {_mib(needed)} more"
     if seen.free < needed:
-        remedy = "mount a larger one (emptyDir with medium: Memory), or lower --cache-size; a full one kills processes"
+        remedy = "mount a larger one (emptyDir with medium: Memory), or lower --cache-size; what is full keeps it small"
         return fail("shm", text, remedy)
     return ok("shm", text)
 
