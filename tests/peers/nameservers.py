@@ -34,7 +34,7 @@ def zones(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {apex: [] for apex in apexes}
     for line in lines:
         owner = line.split()[0]
-        apex = max((apex for apex in apexes if f".{owner}".endswith(f".{apex}")), key=len)
+        apex = max((apex for apex in apexes if f".{owner}".endswith(f".{apex.lstrip('.')}")), key=len)
         found[apex].append(line)
     return found
 
@@ -90,8 +90,10 @@ def unbound_counts(server: Nameserver) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def knot(text: str, directory: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Nameserver]:
-    """Knot DNS, strictly authoritative for each zone in text."""
+def knot(
+    text: str, directory: Path, *, host: str = "127.0.0.1", port: int = 0, is_signed: bool = False
+) -> Iterator[Nameserver]:
+    """Knot DNS, strictly authoritative for each zone in text; is_signed: with keys of its own (RFC 4035)."""
     with _placed(directory, "knot", host, port) as (home, free):
         config = f"""
 server:
@@ -111,9 +113,9 @@ template:
     zonefile-load: whole
     zonefile-sync: -1
     journal-content: none
-    file: "%s.zone"
+    dnssec-signing: {"on" if is_signed else "off"}
 zone:
-{chr(10).join(f"  - domain: {apex}" for apex in zones(text))}
+{chr(10).join(f'  - domain: {apex}{chr(10)}    file: "{_zone_file(apex)}"' for apex in zones(text))}
 """
         (home / "knot.conf").write_text(config)
         _write_zones(home, text)
