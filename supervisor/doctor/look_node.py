@@ -49,6 +49,7 @@ def rules(known: Known, until: float) -> RulesSeen:
     asked: Netfilter = known.wishes.netfilter if known.wishes.netfilter != "none" else "auto"
     taken = choice.choose(asked, seen)
     report = Report()
+    reconcile.may_use(taken.backend, report)
     found: dict[str, tuple[Rule, ...]] = {
         name: tuple(choice.made(name, run).listed(report)) for name in _present(seen, taken.backend)
     }
@@ -63,9 +64,12 @@ def _present(seen: Seen, taken: Backend) -> list[Backend]:
     present: list[Backend] = [name for name in BACKENDS if name in seen.programs]
     if _VARIANTS & set(present) and taken != "iptables":
         present = [name for name in present if name != "iptables"]  # it is one of the two
+    if seen.is_legacy_hidden:
+        present = [name for name in present if name != "iptables-legacy"]
     if "nft" in seen.programs:
         present.append("nftables")
-    return list(dict.fromkeys([*present, taken]))
+    may_read = taken != "iptables-legacy" or not seen.is_legacy_hidden
+    return list(dict.fromkeys([*present, taken] if may_read else present))
 
 
 def bounded(until: float) -> Run:

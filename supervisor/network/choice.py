@@ -32,6 +32,7 @@ class Seen:
     nft_chains: frozenset[tuple[str, str]] = frozenset()  # (table, chain) of every family; empty without nft
     legacy_chains: frozenset[str] = frozenset()  # of the table mangle
     legacy_rules: int = 0
+    is_legacy_hidden: bool = False  # there are legacy tables, and we may not read them
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,12 @@ def look(run: Run = commands.run) -> Seen:
         result = run(("nft", "-j", "list", "chains"), "")
         listed = json.loads(result.out)["nftables"] if result.code == 0 else []
         chains = frozenset((item["chain"]["table"], item["chain"]["name"]) for item in listed if "chain" in item)
-    lines: list[str] = []
+    saved = commands.Result(0)
     if "iptables-legacy" in programs and iptables.legacy_tables(is_ipv6=False):
-        lines = run(("iptables-legacy-save",), "").out.splitlines()
+        saved = run(("iptables-legacy-save",), "")
+    lines = saved.out.splitlines()
     hints = frozenset(line[1:].split()[0] for line in lines if line.startswith(":KUBE-"))
-    return Seen(programs, chains, hints, sum(line.startswith("-A") for line in lines))
+    return Seen(programs, chains, hints, sum(line.startswith("-A") for line in lines), saved.code != 0)
 
 
 def choose(asked: Netfilter, seen: Seen) -> Choice:
@@ -81,6 +83,8 @@ def _variant(seen: Seen, prefix: str) -> Choice:
         return Choice("iptables", f"{prefix}kube-proxy does not run in nftables mode")
     if nft_hints:
         return Choice("iptables-nft", f"{prefix}Kubernetes has its chain {nft_hints[0]} there")
+    if seen.is_legacy_hidden:
+        return Choice("iptables-legacy", f"{prefix}it has tables here, which we may not read")
     if legacy_hints:
         return Choice("iptables-legacy", f"{prefix}Kubernetes has its chain {legacy_hints[0]} there")
     if seen.legacy_rules:

@@ -22,9 +22,14 @@ class Result:
 
     @property
     def reason(self) -> str:
-        """What went wrong in one line: the first that it wrote that is no warning of another kind."""
+        """What went wrong in one line: the first that it wrote that is no warning of another kind.
+
+        iptables-nft puts its name and a colon on a line of their own before what it says.
+        """
         lines = [line.strip() for line in self.err.splitlines() if line.strip() and not line.startswith("# Warning")]
-        return lines[0] if lines else f"exit code {self.code}"
+        if not lines:
+            return f"exit code {self.code}"
+        return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 # What runs a program: (its words, its standard input) -> what it said.

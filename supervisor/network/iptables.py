@@ -21,23 +21,31 @@ from typing import Final, Literal, get_args
 
 from supervisor.network.commands import Result, Run, run
 from supervisor.network.desired import Chain, End, Protocol, Rule, Table
-from supervisor.network.report import GRANT, ErrorType, Report
+from supervisor.network.report import GRANT, GRANT_RAW, ErrorType, Report
 
 Variant = Literal["legacy", "nft", ""]  # "": whatever `iptables` is here
 LOCK_S: Final = 5  # patience for the xtables lock, as node-cache has
 TABLES: Final[tuple[Table, ...]] = get_args(Table)
 
 _LOCKED = "holding the xtables lock"
+_NO_MODULE: Final = "the kernel lacks a module: modprobe xt_CT xt_comment, or give --netfilter nftables"
+_NO_TABLE: Final = (
+    "the kernel lacks this table: modprobe iptable_raw iptable_filter ip6table_raw ip6table_filter, "
+    "or give --netfilter nftables"
+)
 # What the programs say, and what an operator can do about it.
 _HINTS: Final = (
     (_LOCKED, "another program changes rules for longer than that; tried again soon"),
     ("you must be root", GRANT),
     ("Operation not permitted", GRANT),
     ("lock file", "mount the host's /run/xtables.lock"),
-    ("initialize", "the kernel lacks this table: modprobe iptable_raw iptable_filter, or give --netfilter nftables"),
+    ("initialize", _NO_TABLE),
     ("NOTRACK", "the kernel or the image lacks the CT target: modprobe xt_CT, or give --netfilter nftables"),
     ("comment", "the kernel or the image lacks the comment match: modprobe xt_comment"),
-    ("No chain/target/match", "the kernel lacks a module: modprobe xt_CT xt_comment, or give --netfilter nftables"),
+    ("missing kernel module", _NO_MODULE),
+    ("No chain/target/match", _NO_MODULE),
+    ("RULE_", _NO_MODULE),
+    ("restore: line ", _NO_MODULE),
     ("Incompatible with this kernel", "the kernel lacks nf_tables or xt_CT: modprobe nft_compat xt_CT"),
     ("no program", "install iptables, or give --netfilter nftables or none"),
 )
@@ -129,6 +137,8 @@ class Iptables:
         """Note what a program has complained of."""
         error_type: ErrorType = "iptables_lock" if _LOCKED in result.err else "iptables"
         hint = next((hint for words, hint in _HINTS if words in result.err), "")
+        if self._variant == "legacy" and hint == GRANT:
+            hint = GRANT_RAW  # without CAP_NET_ADMIN nobody gets as far as this
         reason = next((line for line in result.err.splitlines() if _LOCKED in line), result.reason)
         report.fail(error_type, f"rules ({self._program(is_ipv6)})", reason, hint)
 

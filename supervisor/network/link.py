@@ -106,8 +106,11 @@ class Links:
 
 
 def ensure(interface: str, addresses: Sequence[str]) -> Report:
-    """The interface is there afterwards with every address; or problems say why not."""
-    report = Report()
+    """The interface is there afterwards with every address; or problems say why not.
+
+    Addresses on which nothing of ours can answer are withheld: packets that are kept from the Service must arrive here.
+    """
+    report = Report(withheld=list(addresses))
     what = f"interface {interface}"
     with _netlink(report, what) as netlink:
         links = Links(netlink)
@@ -166,32 +169,40 @@ def _make(links: Links, interface: str, report: Report) -> Link | None:
 
 
 def _ensure_addresses(links: Links, link: Link, addresses: Sequence[str], report: Report) -> None:
-    """Give link every address that no link has."""
+    """Give link every address that no link has; those that answer here are withheld no more."""
     owners = links.owners()
     for address in addresses:
         indexes = owners.get(address, [])
         others = [_name(index) for index in indexes if index != link.index]
         what = f"address {address}"
-        if link.index in indexes:
-            continue
         if IPVS_LINK in others:
             hint = (
                 "kube-proxy runs in IPVS mode and answers there: take it out of -localip and bind, keep a link-local "
                 "address, and give that one to the kubelets (clusterDNS)"
             )
             report.fail("interface_check", what, f"{IPVS_LINK} has it; it gets no rules", hint)
-            report.withheld.append(address)
+            continue
+        if link.index in indexes:
+            report.withheld.remove(address)
         elif others:
             hint = f"remove it there if {link.name} is to have it, or give -setupinterface=false"
             report.fail("interface_check", what, f"interface {others[0]} has it already", hint)
-        else:
-            try:
-                links.add_address(link, address)
-            except NetlinkError as error:
-                if error.code != errno.EEXIST:
-                    report.fail("interface_add", what, *_words(error))
-            else:
-                report.added.append(f"address {address} on {link.name}")
+            report.withheld.remove(address)
+        elif _add_address(links, link, address, report):
+            report.withheld.remove(address)
+
+
+def _add_address(links: Links, link: Link, address: str, report: Report) -> bool:
+    """Whether link has the address now; report says it if not."""
+    try:
+        links.add_address(link, address)
+    except NetlinkError as error:
+        if error.code == errno.EEXIST:
+            return True
+        report.fail("interface_add", f"address {address}", *_words(error))
+        return False
+    report.added.append(f"address {address} on {link.name}")
+    return True
 
 
 def _is_half_made(links: Links, link: Link, addresses: Sequence[str]) -> bool:

@@ -13,9 +13,11 @@ from supervisor.network import choice
 from supervisor.network.choice import BACKENDS, Backend
 from supervisor.network.desired import Desired, Netfilter, Rule
 from supervisor.network.nftables import Nftables
-from supervisor.network.report import GRANT, NO_CAPABILITY, Report
+from supervisor.network.report import GRANT, GRANT_RAW, NO_CAPABILITY, NO_RAW_SOCKET, Report
 
 _CAP_NET_ADMIN: Final = 12  # linux/capability.h
+_CAP_NET_RAW: Final = 13
+_LEGACY: Final = "iptables-legacy"
 
 
 def ensure(wanted: Desired, asked: Netfilter, backend: str = "") -> Report:
@@ -41,8 +43,12 @@ def ensure(wanted: Desired, asked: Netfilter, backend: str = "") -> Report:
             taken = choice.choose(asked, seen)
             report.backend, report.why = taken.backend, taken.why
             report.include(_clear(frozenset(wanted.rules).__contains__, besides=taken.backend))
+        if not may_use(report.backend, report):
+            return report
         rules = [rule for rule in wanted.rules if rule.address not in report.withheld]
         keeper = choice.made(cast("Backend", report.backend))
+        if report.withheld:  # rules made while the address was ours would lead its packets to nobody
+            report.include(keeper.remove(frozenset(wanted.rules).difference(rules).__contains__))
         report.include(keeper.ensure(rules))
         if not backend:
             report.notes += keeper.warnings(rules)
@@ -51,7 +57,10 @@ def ensure(wanted: Desired, asked: Netfilter, backend: str = "") -> Report:
 
 def remove_rules(wanted: Desired, backend: str) -> Report:
     """The rules wanted until now are gone from backend afterwards."""
-    return choice.made(cast("Backend", backend)).remove(frozenset(wanted.rules).__contains__)
+    report = Report()
+    if may_use(backend, report):
+        report.include(choice.made(cast("Backend", backend)).remove(frozenset(wanted.rules).__contains__))
+    return report
 
 
 def remove_interface(wanted: Desired) -> Report:
@@ -79,9 +88,27 @@ def clean(wanted: Desired, *, every_rule: bool) -> Report:
 
 def can_set_up(status: Path = Path("/proc/self/status")) -> bool:
     """Whether we may change links and rules: CAP_NET_ADMIN is in effect."""
+    return _has(_CAP_NET_ADMIN, status)
+
+
+def can_open_raw(status: Path = Path("/proc/self/status")) -> bool:
+    """Whether we may open raw sockets: CAP_NET_RAW is in effect."""
+    return _has(_CAP_NET_RAW, status)
+
+
+def may_use(backend: str, report: Report) -> bool:
+    """Whether we may keep rules there; report says it if not. Legacy iptables reads and writes by a raw socket."""
+    is_allowed = backend != _LEGACY or can_open_raw()
+    if not is_allowed:
+        report.fail("iptables", f"rules ({backend})", NO_RAW_SOCKET, GRANT_RAW)
+    return is_allowed
+
+
+def _has(capability: int, status: Path) -> bool:
+    """Whether a capability is in effect."""
     for line in status.read_text().splitlines():
         if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> _CAP_NET_ADMIN & 1)
+            return bool(int(line.split()[1], 16) >> capability & 1)
     return False
 
 
@@ -89,12 +116,14 @@ def _clear(is_ours: Callable[[Rule], bool], besides: str = "") -> Report:
     """No rules of ours are left afterwards in anything that is here, but for one backend."""
     report = Report()
     seen = choice.look()
-    present = [name for name in BACKENDS if name in seen.programs]
-    if {"iptables-legacy", "iptables-nft"} & set(present):
-        present.remove("iptables")  # it is one of the two
-    for name in present:
-        if name != besides:
-            report.include(choice.made(name).remove(is_ours))
+    present = {name for name in BACKENDS if name in seen.programs} - {besides}
+    if {_LEGACY, "iptables-nft"} & seen.programs:
+        present.discard("iptables")  # it is one of the two
+    if seen.is_legacy_hidden and besides and _LEGACY in present:
+        present.discard(_LEGACY)
+        report.notes.append("legacy iptables has tables here that we may not read: what is ours in them stays")
+    for name in sorted(present):
+        report.include(choice.made(name).remove(is_ours))
     if besides != "nftables" and any(table == "shardns" for table, _ in seen.nft_chains):
         report.include(Nftables().remove(is_ours))
     return report

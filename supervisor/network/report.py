@@ -12,6 +12,8 @@ ErrorType = Literal["iptables", "iptables_lock", "interface_add", "interface_che
 
 NO_CAPABILITY = "we have no CAP_NET_ADMIN"
 GRANT = "add NET_ADMIN to securityContext.capabilities.add"
+NO_RAW_SOCKET = "we have no CAP_NET_RAW, which legacy iptables wants"
+GRANT_RAW = "add NET_RAW to securityContext.capabilities.add, or give --netfilter nftables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class Report:
     removed: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what an operator should know, and nothing is wrong with
-    withheld: list[str] = field(default_factory=list)  # addresses that are answered on by others: no rules for them
+    withheld: list[str] = field(
+        default_factory=list
+    )  # addresses that are not answered on here: no rules
     backend: str = ""  # what the rules are kept in; empty: not chosen
     why: str = ""  # it was chosen
 

@@ -223,10 +223,29 @@ def test_cilium():
     assert policy["redirectBackend"]["localEndpointSelector"]["matchLabels"] == {"k8s-app": "node-local-dns"}
 
 
+@pytest.mark.parametrize("name", ON_HOST)
+def test_capabilities(name):
+    """Interface and rules, port 53, and what it takes to give up being root: nothing else, and nothing is gained."""
+    context = container(name)["securityContext"]
+    added = context["capabilities"]["add"]
+    assert sorted(added) == ["KILL", "NET_ADMIN", "NET_BIND_SERVICE", "SETGID", "SETUID"]
+    assert context["capabilities"]["drop"] == ["ALL"]
+    assert context["allowPrivilegeEscalation"] is False
+    assert "privileged" not in context
+
+
+def test_legacy_iptables(tmp_path):
+    """The component adds the raw socket that legacy iptables wants, and nothing else."""
+    (daemon_set,) = (one for one in combined(tmp_path, "legacy-iptables") if one["kind"] == "DaemonSet")
+    context = daemon_set["spec"]["template"]["spec"]["containers"][0]["securityContext"]
+    plain = container("iptables")["securityContext"]
+    assert {*context["capabilities"]["add"]} == {*plain["capabilities"]["add"], "NET_RAW"}
+    assert {**context, "capabilities": plain["capabilities"]} == plain
+
+
 def test_nftables():
-    """With nftables nothing of iptables is touched, and no raw socket is needed."""
+    """With nftables nothing of iptables is touched."""
     pod = rendered("nftables")["DaemonSet"]["spec"]["template"]["spec"]
-    assert "NET_RAW" not in container("nftables")["securityContext"]["capabilities"]["add"]
     assert "xtables-lock" not in {volume["name"] for volume in pod["volumes"]}
     assert container("nftables")["args"][-2:] == ["--netfilter", "nftables"]
 

@@ -40,6 +40,13 @@ def test_where_rules_are_looked_for(programs, taken, wanted):
     assert look_node._present(Seen(frozenset(programs)), taken) == wanted
 
 
+@pytest.mark.parametrize("taken, wanted", [("iptables-nft", ["iptables-nft"]), ("iptables-legacy", ["iptables-nft"])])
+def test_legacy_tables_that_may_not_be_read(taken, wanted):
+    """They are passed over; where rules belong there that is told by itself."""
+    seen = Seen(frozenset(["iptables", "iptables-nft", "iptables-legacy"]), is_legacy_hidden=True)
+    assert look_node._present(seen, taken) == wanted
+
+
 def test_rules_without_capability(monkeypatch):
     """Without CAP_NET_ADMIN rules cannot be looked at, and no program is run."""
     monkeypatch.setattr(reconcile, "can_set_up", lambda: False)

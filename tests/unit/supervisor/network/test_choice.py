@@ -32,6 +32,9 @@ LEGACY_HINT = frozenset(["KUBE-IPTABLES-HINT", "KUBE-SERVICES"])
         ("auto", Seen(ALL, frozenset(), LEGACY_HINT), "iptables-legacy"),
         ("auto", Seen(ALL, frozenset(), frozenset(), 9), "iptables-legacy"),
         ("auto", Seen(ALL), "iptables-nft"),
+        ("auto", Seen(ALL, is_legacy_hidden=True), "iptables-legacy"),
+        ("iptables", Seen(ALL, is_legacy_hidden=True), "iptables-legacy"),
+        ("auto", Seen(ALL, NFT_HINT, is_legacy_hidden=True), "iptables-nft"),
         ("auto", Seen(frozenset(["nft"])), "nftables"),
         ("auto", Seen(frozenset(["iptables"])), "iptables"),
         ("auto", Seen(frozenset(["iptables", "iptables-legacy"])), "iptables-legacy"),
@@ -48,13 +51,19 @@ def test_choice(asked, seen, backend):
 
 
 def test_look(monkeypatch):
-    """Chains of nftables are listed without their rules; legacy tables are read only where there are some."""
+    """Chains of nftables are listed without their rules; legacy tables are read only where there are some.
+
+    Where those may not be read, that is seen: they count as in use.
+    """
     monkeypatch.setattr("supervisor.network.commands.has", ALL.__contains__)
     monkeypatch.setattr("supervisor.network.iptables.legacy_tables", lambda is_ipv6: frozenset(["mangle"]))
     chains = json.dumps({"nftables": [{"metainfo": {}}, {"chain": {"table": "mangle", "name": "KUBE-IPTABLES-HINT"}}]})
     saved = "*mangle\n:KUBE-KUBELET-CANARY - [0:0]\n:INPUT ACCEPT [0:0]\n-A INPUT -j ACCEPT\nCOMMIT\n"
     seen = look(Programs({"nft -j list chains": Result(0, chains), "iptables-legacy-save": Result(0, saved)}))
     assert seen == Seen(ALL, frozenset([("mangle", "KUBE-IPTABLES-HINT")]), frozenset(["KUBE-KUBELET-CANARY"]), 1)
+    denied = Result(1, err="iptables-save v1.8.9 (legacy): Cannot initialize: Permission denied (you must be root)")
+    seen = look(Programs({"nft -j list chains": Result(1), "iptables-legacy-save": denied}))
+    assert seen == Seen(ALL, is_legacy_hidden=True)
     monkeypatch.setattr("supervisor.network.iptables.legacy_tables", lambda is_ipv6: frozenset())
     programs = Programs({"nft": Result(1, err="Operation not permitted")})
     assert look(programs) == Seen(ALL)

@@ -7,6 +7,7 @@ import pytest
 from supervisor.network.commands import Result
 from supervisor.network.desired import Rule, Wishes, desired
 from supervisor.network.iptables import Iptables, legacy_tables, parse
+from supervisor.network.report import GRANT_RAW
 from tests.unit.supervisor.network.fakes import Programs
 
 SKIP = '-m comment --comment "NodeLocal DNS Cache: skip conntrack"'
@@ -134,6 +135,8 @@ def test_removing_nothing():
         ("Fatal: can't open lock file /run/xtables.lock: Read-only file system", "iptables", "/run/xtables.lock"),
         ("iptables v1.8.9 (legacy): can't initialize iptables table `raw'", "iptables", "iptable_raw"),
         ("iptables: No chain/target/match by that name.", "iptables", "xt_CT"),
+        ("Warning: Extension CT revision 0 not supported, missing kernel module?", "iptables", "xt_CT"),
+        ("iptables-restore: line 3 failed", "iptables", "xt_CT"),
         ("something new", "iptables", ""),
     ],
 )  # fmt: skip
@@ -145,6 +148,22 @@ def test_problems(words, error_type, hint):
     (problem,) = report.problems
     assert (problem.error_type, problem.reason) == (error_type, words)
     assert hint in problem.hint
+
+
+def test_reason_over_two_lines():
+    """iptables-nft says its name on a line of its own; what went wrong is on the next."""
+    said = "iptables-nft-restore v1.8.9 (nf_tables): \nline 2: RULE_INSERT failed (No such file or directory): rule in"
+    (problem,) = Iptables("nft", Programs({"iptables-nft-restore": Result(4, err=said)})).ensure(RULES).problems
+    assert problem.reason == said.replace(" \n", " ")
+    assert "modprobe" in problem.hint
+
+
+def test_legacy_wants_a_raw_socket(monkeypatch):
+    """What legacy iptables calls being root is CAP_NET_RAW: without the other one nobody asks it."""
+    monkeypatch.setattr("supervisor.network.iptables.legacy_tables", lambda is_ipv6: frozenset(["raw"]))
+    said = "iptables-save v1.8.9 (legacy): Cannot initialize: Permission denied (you must be root)"
+    (problem,) = Iptables("legacy", Programs({"iptables-legacy-save": Result(1, err=said)})).ensure(RULES).problems
+    assert (problem.error_type, problem.reason, problem.hint) == ("iptables", said, GRANT_RAW)
 
 
 def test_unreadable_rules_are_left_alone():

@@ -7,9 +7,10 @@ import shlex
 
 import pytest
 
-from supervisor.network import reconcile
+from supervisor.network import choice, commands, reconcile
 from supervisor.network.desired import Wishes, desired
 from supervisor.network.iptables import legacy_tables
+from supervisor.network.report import GRANT_RAW, NO_RAW_SOCKET
 from tests.unit.supervisor.network.test_desired import NODE_CACHE
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -225,6 +226,41 @@ def test_can_set_up(tmp_path, capabilities, wanted):
     """It is CAP_NET_ADMIN that decides."""
     (tmp_path / "status").write_text(f"Name:\tx\nCapEff:\t{capabilities}\n")
     assert reconcile.can_set_up(tmp_path / "status") is wanted
+
+
+def test_can_open_raw(tmp_path):
+    """It is CAP_NET_RAW that decides; legacy iptables alone wants it."""
+    (tmp_path / "status").write_text("CapEff:\t0000000000001000\n")
+    assert not reconcile.can_open_raw(tmp_path / "status")
+    (tmp_path / "status").write_text("CapEff:\t0000000000003000\n")
+    assert reconcile.can_open_raw(tmp_path / "status")
+
+
+@pytest.mark.parametrize("hint", [True, False])
+def test_legacy_without_raw_socket(node, monkeypatch, hint):
+    """Legacy tables that may not be read are taken for in use, unless Kubernetes has its chain elsewhere."""
+    if node.run("iptables-legacy", "-t", "raw", "-S", check=False).returncode:
+        pytest.skip("legacy iptables does not work here")
+    if hint and node.run("iptables-nft", "-t", "mangle", "-N", HINT, check=False).returncode:
+        pytest.skip("iptables-nft does not work here")
+    real = commands.run
+
+    def denied(words, text=""):
+        denial = commands.Result(1, err="Cannot initialize: Permission denied (you must be root)")
+        return denial if "legacy" in words[0] else real(words, text)
+
+    monkeypatch.setattr(reconcile, "can_open_raw", lambda: False)
+    monkeypatch.setattr(choice.look, "__defaults__", (denied,))
+    report = reconcile.ensure(WANTED, "auto")
+    if hint:
+        assert (report.backend, report.problems) == ("iptables-nft", [])
+        assert ours(node, "nft") == [12, 12]
+        assert any("we may not read" in note for note in report.notes)
+    else:
+        (problem,) = report.problems
+        assert (report.backend, problem.reason, problem.hint) == ("iptables-legacy", NO_RAW_SOCKET, GRANT_RAW)
+        assert reconcile.remove_rules(WANTED, report.backend).problems == [problem]
+    assert ours(node, "legacy") == [0, 0]
 
 
 def test_without_capability(monkeypatch):
