@@ -71,6 +71,13 @@ class ConfigErrors(Exception):  # noqa: N818 - several of them, not one error
         return "\n".join(str(error) for error in self.errors)
 
 
+def with_reasons(errors: Iterable[ConfigError], notes: Iterable[ConfigError]) -> ConfigErrors:
+    """All the errors, and those of the notes that were made at the very place of an error: they may be its reason."""
+    found = list(errors)
+    places = {error.at for error in found} - {None}
+    return ConfigErrors([*found, *(note for note in notes if note.at in places)])
+
+
 class Malformed(Exception):  # noqa: N818 - a word of the project
     """Bytes from a peer that break the protocol they claim to follow."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from shardns.corefile.keys import ZoneKey, reverse_zones, zone_keys, zones_of
-from shardns.corefile.lexer import written
+from shardns.corefile.keys import ZoneKey, doubts_of, reverse_zones, zone_keys, zones_of
 from shardns.corefile.model import Directive, ServerBlock, Token
 from shardns.corefile.parser import Reader, parse
 
@@ -16,9 +15,9 @@ __all__ = [
     "Token",
     "ZoneKey",
     "canonical",
+    "doubts_of",
     "parse",
     "reverse_zones",
-    "written",
     "zone_keys",
     "zones_of",
 ]

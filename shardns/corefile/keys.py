@@ -7,6 +7,7 @@ several where its length is no multiple of 8 (IPv4) or 4 (IPv6) bits.
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 
 from shardns import units
@@ -17,6 +18,7 @@ from shardns.errors import ConfigError
 DNS = "dns"
 OTHER_SCHEMES = ("tls", "https", "https3", "quic", "grpc", "unix")
 MAX_TEXT = 255
+_LIKE_RANGE = re.compile(r"[0-9.]+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,19 @@ def zones_of(token: Token) -> tuple[str, ...]:
     if "://" in text:
         raise ConfigError(token.at, "a zone is expected here, without scheme", got=text)
     return _zones(text, token)
+
+
+def doubts_of(token: Token) -> list[ConfigError]:
+    """What is strange about a key that CoreDNS takes as it is. The key must be one that zone_keys() takes."""
+    text, _ = _split_port(_without_scheme(token), token)
+    if text.startswith("*."):
+        hint = f"a zone holds every name below it: write {text[2:]}"
+        return [ConfigError(token.at, "no name matches the asterisk", got=token.text, hint=hint)]
+    # A reverse zone may have a slash (RFC 2317).
+    if _LIKE_RANGE.match(text) and not text.rstrip(".").endswith(".arpa") and _network(text) is None:
+        message = "not an address range, so it is taken for a name"
+        return [ConfigError(token.at, message, got=token.text, hint="such as 10.0.0.0/24")]
+    return []
 
 
 def reverse_zones(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[str, ...]:

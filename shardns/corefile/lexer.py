@@ -31,40 +31,30 @@ class Word:
     token: Token
     first: bool  # it is the first of its line
     mark: str  # "{", "}" or "import" if the bare word is that; else empty
+    glued: str = ""  # the brace that a bare word ends in, without its partner: it is text, and was hardly meant so
 
 
-def lex(text: str, file: str, env: Mapping[str, str], fail: Callable[[ConfigError], None]) -> list[Word]:
-    """The words of a file, variables filled in from env (missing ones are empty). Errors go to fail.
+Tell = Callable[[ConfigError], None]
 
-    Variables are {$NAME} and {%NAME%}; what they hold is not split, not unquoted and never a brace.
+
+def lex(text: str, file: str, env: Mapping[str, str], fail: Tell, note: Tell) -> list[Word]:
+    """The words of a file, variables filled in from env. Errors go to fail; of missing variables, note is told.
+
+    Variables are {$NAME} and {%NAME%}, empty where env has none; what they hold is not split, not unquoted and never a
+    brace.
     """
-    return _Lexer(text.removeprefix("\ufeff"), file, env, fail).words()
-
-
-def written(text: str) -> str:
-    """The word as a file would hold it, in quotes where needed.
-
-    Raises ValueError for what the syntax cannot express: a backslash before a double quote or at the end of a word
-    that needs quotes.
-    """
-    plain = (
-        text and text not in MARKS and not text.startswith(('"', "\ufeff")) and not SPACE.union("#").intersection(text)
-    )
-    if plain:
-        return text
-    if '\\"' in text or text.endswith("\\"):
-        raise ValueError(f"{text!r} cannot be written in a Corefile")
-    return '"' + text.replace('"', '\\"') + '"'
+    return _Lexer(text.removeprefix("\ufeff"), file, env, fail, note).words()
 
 
 class _Lexer:
     """One pass over a text; `at` is the offset, `line` and `start` (offset of its first character) the place."""
 
-    def __init__(self, text: str, file: str, env: Mapping[str, str], fail: Callable[[ConfigError], None]) -> None:
+    def __init__(self, text: str, file: str, env: Mapping[str, str], fail: Tell, note: Tell) -> None:
         self.text = text
         self.file = file
         self.env = env
         self.fail = fail
+        self.note = note
         self.at = 0
         self.line = 1
         self.start = 0
@@ -77,11 +67,15 @@ class _Lexer:
             place = Position(self.file, self.line, self.at - self.start + 1)
             first, self.first = self.first, False
             if self.text[self.at] == '"':
-                text, mark = self._quoted(place), ""
+                text, mark, glued = self._quoted(place), "", ""
             else:
                 text = self._bare()
                 mark = text if text in MARKS else ""
-            found.append(Word(Token(self._filled(text), place), first, mark))
+                glued = "" if mark else _glued(text)
+            if "\0" in text:
+                hint = "the file is damaged, or is no text"
+                self.fail(ConfigError(place, "a word with a zero byte in it", got=text, hint=hint))
+            found.append(Word(Token(self._filled(text, place), place), first, mark, glued))
         return found
 
     def _skip(self) -> bool:
@@ -141,10 +135,23 @@ class _Lexer:
         self.fail(ConfigError(place, "quote is never closed", hint='add a closing " to this word'))
         return "".join(chars)
 
-    def _filled(self, text: str) -> str:
+    def _filled(self, text: str, place: Position) -> str:
         """The text with its variables filled in, once: what a variable holds is not looked at again."""
         if "{" not in text:
             return text
+
+        def value(match: re.Match[str]) -> str:
+            name = match.group(1)
+            if name not in self.env:
+                hint = f"the environment has no {name}"
+                self.note(ConfigError(place, f"{match.group()} stands for nothing", hint=hint))
+            return self.env.get(name, "")
+
         for pattern in (_PERCENT_VARIABLE, _DOLLAR_VARIABLE):
-            text = pattern.sub(lambda match: self.env.get(match.group(1), ""), text)
+            text = pattern.sub(value, text)
         return text
+
+
+def _glued(text: str) -> str:
+    """The brace at the end of a bare word; empty where there is none, or where the word has its partner too."""
+    return text[-1:] if text[-1:] in ("{", "}") and not ("{" in text and "}" in text) else ""

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shardns.corefile.lexer import Word, lex
 from shardns.corefile.model import Directive, ServerBlock, Token
-from shardns.errors import ConfigError, ConfigErrors, Position
+from shardns.errors import ConfigError, Position, shown, with_reasons
 
 MAX_IMPORTS = 10_000  # as CoreDNS limits snippets; it allows 100,000 files, which no node needs
 MAX_WORDS = 500_000  # after all imports: a few hundred times the largest Corefile seen
@@ -37,14 +37,16 @@ class _Origin:
     name: str
     parent: _Origin | None
 
-    def has(self, name: str) -> bool:
-        """True if the word came through an import of that name."""
+    def since(self, name: str) -> list[str]:
+        """The imports from that of name on through which the word came; none if it did not come through that."""
+        found: list[str] = []
         origin: _Origin | None = self
         while origin is not None:
+            found.insert(0, origin.name)
             if origin.name == name:
-                return True
+                return found
             origin = origin.parent
-        return False
+        return []
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the errors are in the list
@@ -71,7 +73,7 @@ def parse(
     parser = _Parser(file, env, read, [] if notes is None else notes)
     blocks = parser.run(text)
     if parser.errors:
-        raise ConfigErrors(parser.errors)
+        raise with_reasons(parser.errors, parser.notes)
     return tuple(blocks)
 
 
@@ -86,6 +88,7 @@ class _Parser:
         self.errors: list[ConfigError] = []
         self.rest: list[tuple[Word, _Origin | None]] = []
         self.snippets: dict[str, list[Word]] = {}
+        self.glued: dict[str, Token] = {}  # the last word that ended in this brace
         self.imports = 0
         self.words = 0
 
@@ -93,7 +96,7 @@ class _Parser:
         """All blocks; errors are in self.errors."""
         blocks: list[ServerBlock] = []
         try:
-            self._push(lex(text, self.file, self.env, self._fail), None)
+            self._push(self._lex(text, self.file), None)
             while self.rest:
                 block = self._block()
                 if block is not None:
@@ -101,6 +104,10 @@ class _Parser:
         except _Stop:
             pass
         return blocks
+
+    def _lex(self, text: str, file: str) -> list[Word]:
+        """The words of a file."""
+        return lex(text, file, self.env, self._fail, self.notes.append)
 
     def _fail(self, error: ConfigError) -> None:
         """Note an error; give up when there are too many."""
@@ -119,7 +126,10 @@ class _Parser:
 
     def _pop(self) -> Word:
         """The next word."""
-        return self.rest.pop()[0]
+        word = self.rest.pop()[0]
+        if word.glued:
+            self.glued[word.glued] = word.token
+        return word
 
     @property
     def _next(self) -> Word | None:
@@ -157,7 +167,7 @@ class _Parser:
                 break
             self._pop()
             if word.mark == "}":
-                self._fail(ConfigError(word.token.at, 'unexpected "}"', hint="no block is open here"))
+                self._unexpected(word)
                 continue
             keys.extend(_split_key(word.token))
             comma = word.token if word.token.text.endswith(",") else None
@@ -184,7 +194,24 @@ class _Parser:
                 self.snippets.setdefault(name, words)
                 return
             words.append(word)
-        self._fail(ConfigError(opening.token.at, 'missing "}"', hint="this brace is never closed"))
+        self._unclosed(opening)
+
+    # ---- braces
+
+    def _unexpected(self, closing: Word) -> None:
+        """A brace closes what is not open."""
+        hint = self._why_glued("{") or "no block is open here"
+        self._fail(ConfigError(closing.token.at, 'unexpected "}"', hint=hint))
+
+    def _unclosed(self, opening: Word) -> None:
+        """A brace is open at the end of the file."""
+        hint = self._why_glued("}") or "this brace, or one inside it, is never closed"
+        self._fail(ConfigError(opening.token.at, 'missing "}"', hint=hint))
+
+    def _why_glued(self, brace: str) -> str:
+        """The likely reason for a brace too few: one that is part of a word."""
+        token = self.glued.get(brace)
+        return f"the brace of {shown(token.text)} in line {token.at.line} needs a space before it" if token else ""
 
     # ---- directives
 
@@ -202,14 +229,14 @@ class _Parser:
             if word.mark == "}":
                 if opening is not None:
                     return tuple(found)
-                self._fail(ConfigError(word.token.at, 'unexpected "}"', hint="no block is open here"))
+                self._unexpected(word)
             elif word.mark == "{":
                 self._fail(ConfigError(word.token.at, 'unexpected "{"', hint="a directive must stand before it"))
                 self._directives(word, depth + 1)
             else:
                 found.append(self._directive(word, depth))
         if opening is not None:
-            self._fail(ConfigError(opening.token.at, 'missing "}"', hint="this brace is never closed"))
+            self._unclosed(opening)
         return tuple(found)
 
     def _directive(self, name: Word, depth: int) -> Directive:
@@ -235,7 +262,7 @@ class _Parser:
         while (following := self._next) is not None and not following.first and following.mark not in {"{", "}"}:
             args.append(self._pop().token)
         if len(args) != 1 or not args[0].text:
-            at = args[1].at if len(args) > 1 else word.token.at
+            at = args[1].at if len(args) > 1 else args[0].at if args else word.token.at
             self._fail(ConfigError(at, "import takes one snippet, file or pattern"))
             return
         self.imports += 1
@@ -257,7 +284,7 @@ class _Parser:
             return
         try:
             files = self.read(path)
-        except (OSError, UnicodeError, ValueError) as error:
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             hint = "if it is a snippet, define it above" if "/" not in name.text else ""
             self._fail(ConfigError(name.at, f"cannot import {name.text}: {reason}", hint=hint))
@@ -265,15 +292,17 @@ class _Parser:
         if not files:
             self.notes.append(ConfigError(name.at, f"no file matches {name.text}", hint="nothing is imported here"))
         for file, text in reversed(files):
-            self._splice(name, posixpath.normpath(file), lex(text, file, self.env, self._fail), origin)
+            self._splice(name, posixpath.normpath(file), self._lex(text, file), origin)
 
     def _splice(self, at: Token, name: str, words: Sequence[Word], origin: _Origin | None) -> None:
         """Push the words of one import, unless they came through it themselves."""
-        if (origin is not None and origin.has(name)) or name == posixpath.normpath(self.file):
-            self._fail(ConfigError(at.at, f"import of {at.text} leads back to itself"))
+        circle = origin.since(name) if origin is not None else []
+        if circle or name == posixpath.normpath(self.file):
+            hint = f"{', '.join([*circle, name])}: take one of them out"
+            self._fail(ConfigError(at.at, f"import of {at.text} leads back to itself", hint=hint))
             return
         if words:
-            head = Word(words[0].token, first=True, mark=words[0].mark)
+            head = replace(words[0], first=True)
             self._push([head, *words[1:]], _Origin(name, origin))
 
 

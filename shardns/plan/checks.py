@@ -43,7 +43,7 @@ def unknown(directive: Directive) -> ConfigError:
     """The error for a directive that is no plugin of ours."""
     name = directive.name
     if order.is_known(name):
-        hint = "docs/plugins has a page for each plugin that is"
+        hint = "remove it; docs/plugins lists those that are"
         return ConfigError(directive.at, f"plugin {name} is not in this version", hint=hint)
     if directive.body and any(mark in name for mark in ".:/"):
         hint = "a Corefile with several server blocks needs braces around each"

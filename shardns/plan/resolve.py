@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from shardns.corefile import Directive, ServerBlock, ZoneKey, canonical, zone_keys
-from shardns.errors import ConfigError, ConfigErrors, Problems
+from shardns.corefile import Directive, ServerBlock, ZoneKey, canonical, doubts_of, zone_keys
+from shardns.errors import ConfigError, ConfigErrors, Problems, with_reasons
 from shardns.plan.checks import check_overlaps, unknown
 from shardns.plan.model import DROPPED, Block, Listener, Plan, Reload, Row
 from shardns.plan.registry import Registry
@@ -97,7 +97,8 @@ class _Resolver:
         for draft in drafts:
             self._set_up(draft, own)
         self._check_http(drafts, own)
-        self.problems.check()
+        if self.problems.errors:
+            raise with_reasons(self.problems.errors, self.options.notes)
         return drafts
 
     def _scope(self, draft: _Draft, own: Collection[tuple[str, int]]) -> api.Scope:
@@ -117,6 +118,7 @@ class _Resolver:
             with self.problems.caught():
                 for key in zone_keys(token):
                     draft.keys.append(dataclasses.replace(key, port=key.port or self.options.port))
+                self.warnings += doubts_of(token)
 
     def _sort(self, draft: _Draft) -> None:
         """Put the block's directives together by name; refuse words that name no built plugin."""
@@ -158,7 +160,8 @@ class _Resolver:
                 address = config.address
                 if any(port == address.port != 0 and host in {"", address.host} for host, port in own):
                     at = draft.directives[name][0].at
-                    self.problems.add(ConfigError(at, f"{name}: {address} is an address that DNS is served on"))
+                    message = f"{name}: {address} is an address that DNS is served on"
+                    self.problems.add(ConfigError(at, message, hint="give it another port"))
 
     # ---- the Plan
 

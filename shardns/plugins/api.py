@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -158,11 +159,20 @@ def arguments(plugin: str, directive: Directive, least: int, most: int | None = 
     what = plugin if directive.name == plugin else f"{plugin}: {directive.name}"
     args = directive.args
     if len(args) < least:
-        raise ConfigError(directive.at, f"{what} needs {_count(least)}, has {len(args)}")
+        message = f"{what} needs {_count(least)}, has {len(args)}"
+        raise ConfigError(directive.at, message, hint=syntax(plugin, directive.name))
     if most is not None and len(args) > most:
         extra = args[most]
-        raise ConfigError(extra.at, f"{what} takes {_count(most) if most else 'no argument'}", got=extra.text)
+        message = f"{what} takes {_count(most) if most else 'no argument'}"
+        raise ConfigError(extra.at, message, got=extra.text, hint=syntax(plugin, directive.name))
     return args
+
+
+def syntax(plugin: str, word: str) -> str:
+    """How a directive or option is written, from the head of the plugin's module; empty where that does not say."""
+    head = (sys.modules[f"shardns.plugins.{plugin}"].__doc__ or "").splitlines()
+    found = next((line.strip() for line in head if line.split()[:1] == [word]), "")
+    return found.partition("  ")[0].removesuffix(" {")
 
 
 def _count(number: int) -> str:
@@ -207,6 +217,16 @@ def expression(plugin: str, token: Token, scope: Scope) -> None:
         scope.warn(ConfigError(token.at, f"{plugin}: expression may take very long", got=token.text, hint=hint))
 
 
+def warn_if_outside(plugin: str, token: Token, zones: Sequence[str], scope: Scope) -> None:
+    """Warn if no name can be both in the block and below the zones that token stands for."""
+    for zone in zones:
+        for served in scope.zones:
+            if names.is_subdomain(zone, served) or names.is_subdomain(served, zone):
+                return
+    hint = f"the block serves {', '.join(scope.zones)}"
+    scope.warn(ConfigError(token.at, f"{plugin}: no query of this block is below", got=token.text, hint=hint))
+
+
 def zones(plugin: str, tokens: Sequence[Token]) -> tuple[str, ...]:
     """The zones that the tokens stand for, each once. Raises ConfigErrors with all that are none."""
     problems = Problems()
@@ -224,7 +244,7 @@ def address(plugin: str, token: Token) -> Address:
     """The token as host:port; the host is an IP address, a host name or empty. Raises ConfigError."""
     host, colon, port = token.text.rpartition(":")
     if not colon or (":" in host and not (host.startswith("[") and host.endswith("]"))):
-        hint = f"[{token.text}]:PORT for IPv6" if host.count(":") > 0 else f":{token.text}" if port.isdigit() else ""
+        hint = f"write {_with_port(token.text)}" if token.text else ""
         raise ConfigError(token.at, f"{plugin}: an address has the form host:port", got=token.text, hint=hint)
     if host.startswith("["):
         host = host[1:-1]
@@ -234,6 +254,13 @@ def address(plugin: str, token: Token) -> Address:
         return Address(host, units.port(port, least=0))
     except ValueError as error:
         raise ConfigError(token.at, f"{plugin}: {error}") from error
+
+
+def _with_port(text: str) -> str:
+    """What the half of an address was probably meant to be."""
+    if ":" in text:
+        return f"[{text}]:PORT"
+    return f":{text}" if text.isdigit() else f"{text}:PORT"
 
 
 def _is_host(text: str) -> bool:

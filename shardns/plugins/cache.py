@@ -77,6 +77,8 @@ def setup(directives: Sequence[Directive], scope: api.Scope) -> Config:
         args = args[1:]
     if args:
         config = replace(config, zones=api.zones(NAME, args))
+        for token in args:
+            _doubt(token, scope)
     return api.options(NAME, config, directive, scope, _OPTIONS, refused=_REFUSED, repeatable={"disable"})
 
 
@@ -87,6 +89,15 @@ def _is_number(token: Token) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _doubt(token: Token, scope: api.Scope) -> None:
+    """Warn of a zone that keeps nothing: a TTL that is none, or a zone that the block does not serve."""
+    if token.text[:1].isdigit() and "." not in token.text:
+        hint = "a TTL is a number of seconds, without a unit"
+        scope.warn(ConfigError(token.at, f"cache: {token.text} is taken for a zone", hint=hint))
+    else:
+        api.warn_if_outside(NAME, token, api.zones(NAME, [token]), scope)
 
 
 def _ttl_s(what: str, token: Token) -> int:

@@ -114,7 +114,7 @@ def _stanza(directive: Directive, scope: api.Scope) -> Stanza:
     zones: tuple[str, ...] = (".",)
     with problems.caught():
         zones = api.zones(NAME, directive.args[:1])
-        _warn_if_unreachable(directive.args[0], zones, scope)
+        api.warn_if_outside(NAME, directive.args[0], zones, scope)
     targets: tuple[Target, ...] = ()
     with problems.caught():
         targets = _targets(directive.args[1:], scope)
@@ -124,16 +124,6 @@ def _stanza(directive: Directive, scope: api.Scope) -> Stanza:
         _check_together(stanza, directive, scope)
     problems.check()
     return stanza
-
-
-def _warn_if_unreachable(token: Token, zones: Sequence[str], scope: api.Scope) -> None:
-    """Warn if no name can be both in the block and below FROM."""
-    for zone in zones:
-        for served in scope.zones:
-            if names.is_subdomain(zone, served) or names.is_subdomain(served, zone):
-                return
-    hint = f"the block serves {', '.join(scope.zones)}"
-    scope.warn(ConfigError(token.at, "forward: no query of this block is below", got=token.text, hint=hint))
 
 
 def _check_together(stanza: Stanza, directive: Directive, scope: api.Scope) -> None:

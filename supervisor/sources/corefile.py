@@ -24,7 +24,7 @@ from typing import Protocol
 
 from shardns import plan as plans
 from shardns.corefile import ServerBlock, files, parse, zone_keys
-from shardns.errors import ConfigError, ConfigErrors
+from shardns.errors import ConfigError, ConfigErrors, Position
 from shardns.log import get_logger
 from shardns.plan import Plan
 from supervisor import interfaces
@@ -355,7 +355,18 @@ def _text(path: str, hint: str) -> str:
         return files.text(path)
     except OSError as error:
         raise ConfigError(None, f"cannot read the Corefile {path}: {error.strerror}", hint=hint) from None
-    except UnicodeError:
-        raise ConfigError(None, f"the Corefile {path} is not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise ConfigError(
+            _place(path, error), f"the file is not UTF-8: byte {byte:#04x}", hint="save the file as UTF-8"
+        ) from None
     except ValueError as error:
         raise ConfigError(None, f"cannot read the Corefile: {error}") from None
+
+
+def _place(path: str, error: UnicodeDecodeError) -> Position:
+    """Where the octet stands that is no text."""
+    before = error.object[: error.start].decode().splitlines(keepends=True)
+    if not before or before[-1].endswith("\n"):
+        return Position(path, len(before) + 1, 1)
+    return Position(path, len(before), len(before[-1]) + 1)
