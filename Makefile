@@ -176,6 +176,12 @@ image: $(VENV)/.stamp-run
 
 # -------------------------------------------------------------------------------------------------------- measuring
 
-soak perf perf-quick perf-table: $(VENV)/.stamp-test core
-	@test -e perf/$@ || { echo "perf/$@ is not in this tree" >&2; exit 1; }
+export SOAK_SECONDS ?= 600
+export SOAK_SEED
+
+soak perf-quick perf-table: $(VENV)/.stamp-test core
 	@perf/$@
+
+perf: $(VENV)/.stamp-test core
+	@tests/packages perf
+	@perf/perf

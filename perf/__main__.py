@@ -6,16 +6,17 @@ Runs benchmarks, prints their figures with the bounds, and exits with 1 when one
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
-from perf import results, servers
+from perf import machine, results, servers
 from perf.benchmarks import ALL
 from perf.figures import QUICK, Extent, Outcome, Skipped
 
-QUICK_ONES = ("hits", "misses", "tcp", "memory", "idle", "start", "table", "scaling")
+QUICK_ONES = tuple(name for name in ALL if name not in {"quota", "cost"})  # those that have bounds
 
 
 def main(words: list[str]) -> int:
@@ -38,11 +39,15 @@ def main(words: list[str]) -> int:
         servers.add_tree(name, directory)
         peers.append(name)
     extent = _extent(args, (*(servers.OTHERS if args.all_peers else ()), *peers))
-    found = _run(names, extent)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, and files are removed
+    with machine.alone():
+        found = _run(names, extent)
     missed = results.print_table(found, is_quick=extent.is_quick)
+    failed = [name for name in names if name in found and found[name].failure]
+    print(*(f"{name} failed: {found[name].failure}" for name in failed), sep="\n", end="\n" if failed else "")
     if args.output is not None:
         print(f"written: {results.write(args.output, found)}")
-    return int(bool(missed))
+    return int(bool(missed or failed))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,11 +76,7 @@ def _run(names: list[str], extent: Extent) -> dict[str, Outcome]:
     for at, name in enumerate(names, 1):
         print(f"[{at}/{len(names)}] {name}: {(ALL[name].__doc__ or '').splitlines()[0]}", flush=True)
         outcome = _measured(name, extent)
-        if (
-            outcome is not None
-            and extent.is_quick
-            and not all(figure.holds(figure.quick) for figure in outcome.figures)
-        ):
+        if outcome is not None and extent.is_quick and _is_lost(outcome):
             print("    out of its bound: once more, with twice the rounds", flush=True)
             outcome = _measured(name, replace(extent, rounds=2 * extent.rounds))
         if outcome is not None:
@@ -83,16 +84,27 @@ def _run(names: list[str], extent: Extent) -> dict[str, Outcome]:
     return found
 
 
+def _is_lost(outcome: Outcome) -> bool:
+    return bool(outcome.failure) or not all(figure.holds(figure.quick) for figure in outcome.figures)
+
+
 def _measured(name: str, extent: Extent) -> Outcome | None:
-    """What one benchmark found; None when it was skipped."""
-    began = time.monotonic()
-    with servers.site() as site:
-        try:
+    """What one benchmark found; None when it was skipped. One that fails has no figures, and the others go on."""
+    began, watched = time.monotonic(), machine.Watch()
+    try:
+        with servers.site() as site:
             outcome = ALL[name](site, extent, lambda text: print(f"    {text}", flush=True))
-        except (Skipped, servers.Missing) as why:
-            print(f"    skipped: {why}")
-            return None
-    print(f"    ({time.monotonic() - began:.0f} s)", flush=True)
+    except (Skipped, servers.Missing) as why:
+        print(f"    skipped: {why}", flush=True)
+        return None
+    except (servers.Wrong, RuntimeError, TimeoutError) as why:
+        print(f"    FAILED: {why}", flush=True)
+        return Outcome([], failure=str(why))
+    outcome = replace(outcome, seconds=time.monotonic() - began, others=watched.others())
+    noisy = [figure.name for figure in outcome.figures if figure.is_noisy]
+    print(f"    ({outcome.seconds:.0f} s; others took {outcome.others:.2f} processors meanwhile)", flush=True)
+    if noisy:
+        print(f"    not quiet: the rounds of {', '.join(noisy)} lie far apart", flush=True)
     return outcome
 
 

@@ -8,6 +8,8 @@ from statistics import median
 
 from perf.servers import Site
 
+NOISY = 0.25  # of a value: a wider spread of its rounds is remarked upon
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -22,6 +24,20 @@ class Figure:
     quick: float | None = None  # the bound in the quick form, with room for a noisy machine
     is_floor: bool = False  # the bounds are least values
     note: str = ""
+    low: float | None = None  # of the rounds that the value is the median of
+    high: float | None = None
+
+    @classmethod
+    def over(cls, name: str, what: str, rounds: Sequence[float], *bounds: float | None, note: str = "") -> Figure:
+        """The median of the rounds' ratios, and how far they lie apart; bounds are must, aim and quick."""
+        must, aim, quick = (*bounds, None, None, None)[:3]
+        low, high = min(rounds), max(rounds)
+        return cls(name, what, median(rounds), "x", must, aim, quick, note=note, low=low, high=high)
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the rounds differ by so much that the machine cannot have been quiet."""
+        return self.low is not None and self.high is not None and self.high - self.low > NOISY * self.value
 
     def holds(self, bound: float | None) -> bool:
         """Whether the value is within a bound; there is nothing that None does not allow."""
@@ -36,6 +52,9 @@ class Outcome:
     table: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # server (or step) -> quantity -> median
     rounds: Mapping[str, Sequence[float]] = field(default_factory=dict)  # what was measured, in its order
     curves: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)  # for the plots
+    others: float = 0.0  # processors that all but the measurement took meanwhile, thieves of a virtual machine included
+    seconds: float = 0.0  # how long it took
+    failure: str = ""  # why there are no figures
 
 
 @dataclass(frozen=True)
@@ -43,7 +62,7 @@ class Extent:
     """How much of a benchmark is run."""
 
     rounds: int = 5
-    seconds: float = 3.0  # of one load
+    seconds: float = 2.0  # of one load
     misses: int = 30_000  # of one load
     peers: tuple[str, ...] = ()  # those measured beside the ones that a bound names
     is_quick: bool = False
@@ -59,9 +78,9 @@ class Skipped(Exception):  # noqa: N818 - not an error
     """This machine cannot measure it; the text says why."""
 
 
-def ratio(values: Mapping[str, Sequence[float]], name: str, base: str) -> float:
-    """The median over the rounds of name's value against base's in the same round."""
-    return median(one / other for one, other in zip(values[name], values[base], strict=True))
+def ratios(values: Mapping[str, Sequence[float]], name: str, base: str) -> list[float]:
+    """Name's value against base's in the same round, for each round."""
+    return [one / other for one, other in zip(values[name], values[base], strict=True)]
 
 
 def medians(values: Mapping[str, Sequence[float]]) -> dict[str, float]:

@@ -5,20 +5,21 @@ Names are a prefix and seven digits under ZONE; the same prefix gives the same n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from perf.servers import LOAD_CPU, ZONE, Server, built
+from perf.servers import LOAD_CPU, ZONE, Server, Wrong, built
 
 LIGHT = 25_000  # queries per second at which the generator leaves most of its processor to others
 
 
-class Wrong(Exception):  # noqa: N818 - a finding
-    """Replies were missing or wrong: no figure may come of such a run."""
+Expected = Literal["hits", "misses", ""]  # what a load must turn out to have been; "": anything
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Result:
     rate: float  # answered per second
     cpu_us: float  # of the server, per answered query
     cpu_us_by_pid: dict[int, float]  # of each of its processes, per answered query of all
+    asked: int  # queries that the nameserver had of it
 
     @property
     def lost(self) -> int:
@@ -75,23 +77,28 @@ def dnsperf(
     clients: int = 10,
     tcp: bool = False,
     window: int = 100,
+    expected: Expected = "",
 ) -> Result:
-    """Run dnsperf for seconds, or once through the file if 0. Raises Wrong where answers are not NOERROR."""
+    """Run dnsperf for seconds, or once through the file if 0.
+
+    Raises Wrong where answers are not NOERROR, and where they were not the hits or misses that were expected.
+    """
     command = [
         "taskset", "-c", LOAD_CPU, "dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-T", "1",
         "-c", str(clients), "-q", str(window), "-m", "tcp" if tcp else "udp", "-t", "5",
         *(["-l", f"{seconds:g}"] if seconds else ["-n", "1"]),
     ]  # fmt: skip
-    before = server.cpu_by_pid()
+    asked, before = server.asked(), server.cpu_by_pid()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    after = server.cpu_by_pid()
+    after, asked = server.cpu_by_pid(), server.asked() - asked
     sent, answered = _number(r"Queries sent:\s+(\d+)", done.stdout), _number(r"Queries completed:\s+(\d+)", done.stdout)
     noerror = _number(r"NOERROR (\d+)", done.stdout)
     if not answered or noerror < answered or sent - answered > sent // 1000:
         raise Wrong(f"{server.name}: {noerror:g} NOERROR of {sent:g} sent\n{done.stdout[-600:]}{done.stderr[-300:]}")
+    check_expected(server.name, expected, int(answered), asked)
     by_pid = {pid: (after[pid] - before.get(pid, 0.0)) / answered * 1e6 for pid in after}
     rate = _number(r"Queries per second:\s+([\d.]+)", done.stdout)
-    return Result(int(sent), int(answered), int(noerror), rate, sum(by_pid.values()), by_pid)
+    return Result(int(sent), int(answered), int(noerror), rate, sum(by_pid.values()), by_pid, asked)
 
 
 def _number(pattern: str, text: str) -> float:
@@ -134,18 +141,43 @@ def finish(running: subprocess.Popen[str], name: str = "", cpu_s: float = 0.0) -
     out, _ = running.communicate()
     found = json.loads(out)
     histogram = [(value, count) for value, count in found.pop("histogram")]
-    overrun = found.pop("overrun")
+    overrun, first_wrong = found.pop("overrun"), found.pop("first_wrong")
     latency = Latency(**found, histogram=histogram, cpu_us=cpu_s / max(1, found["answered"]) * 1e6)
     if latency.wrong or overrun:
         raise Wrong(
-            f"{name}: {latency.wrong} wrong replies of {latency.sent}; {overrun} places of the generator overrun"
+            f"{name}: {latency.wrong} wrong replies of {latency.sent}, first {first_wrong or '-'}; "
+            f"{overrun} places of the generator overrun"
         )
     return latency
 
 
-def paced(server: Server, stream: Stream) -> Latency:
-    """One run of loadgen from start to end, with the server's CPU."""
-    before = server.cpu_s()
+def paced(server: Server, stream: Stream, expected: Expected | None = None) -> Latency:
+    """One run of loadgen, with the server's CPU. Where nothing else is expected, names that come again must be hits."""
+    asked, before = server.asked(), server.cpu_s()
     running = start(server, stream)
     running.wait()
-    return finish(running, server.name, server.cpu_s() - before)
+    found = finish(running, server.name, server.cpu_s() - before)
+    if expected is None:
+        expected = "hits" if stream.names else "misses"
+    check_expected(server.name, expected, found.answered, server.asked() - asked)
+    return found
+
+
+def check_expected(name: str, expected: Expected, answered: int, asked: int) -> None:
+    """Nothing; raises Wrong where the nameserver was asked more than hits need, or less than misses do.
+
+    Of hits one in a thousand may be asked again, and twenty more: a health check, what was lost while it was warmed.
+    """
+    if expected == "hits" and asked > 20 + answered / 1000:
+        raise Wrong(f"{name}: the nameserver was asked {asked} times for {answered} hits")
+    if expected == "misses" and asked < answered * 0.999:
+        raise Wrong(f"{name}: the nameserver was asked only {asked} times for {answered} misses")
+
+
+def warm(server: Server, queries: Path, *, tcp: bool = False) -> None:
+    """Nothing; everything in the file is cached. What was lost on the way is asked for again, twice at most."""
+    for _ in range(2):
+        with contextlib.suppress(Wrong):
+            dnsperf(server, queries, tcp=tcp)
+            return
+    dnsperf(server, queries, tcp=tcp)

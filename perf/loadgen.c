@@ -10,7 +10,7 @@
  *
  * Every reply is checked: NOERROR, the name asked, the address that follows from it (names.h). Prints one JSON object: counts,
  * percentiles in microseconds, how late queries left (a run with a high late_p99_us measured this machine, not the server),
- * and the histogram as pairs of microseconds and count. */
+ * the first wrong reply in hexadecimal, and the histogram as pairs of microseconds and count. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,6 +61,7 @@ static struct source *sources;
 static uint8_t zone[256];
 static size_t zone_len;
 static uint64_t sent, answered, wrong, overrun;
+static char first_wrong[2 * ROOM + 1];
 static uint64_t latencies[BUCKETS], lateness[BUCKETS];
 static int64_t worst_ns;
 
@@ -155,25 +156,33 @@ static int64_t stamp_of(struct msghdr *message, int64_t otherwise)
     return otherwise;
 }
 
+/* Behind the name at octet `at`: a pointer, or labels that end in a pointer or the root. May be at or past len. */
+static size_t name_end(const uint8_t *packet, size_t at, size_t len)
+{
+    while (at < len && packet[at]) {
+        if (packet[at] >= 0xC0)
+            return at + 2;
+        at += 1u + packet[at];
+    }
+    return at + 1;
+}
+
 static void take_reply(struct source *source, const uint8_t *packet, size_t len, int64_t stamp)
 {
     uint16_t id = (uint16_t)(packet[0] << 8 | packet[1]);
     struct pending *pending = &source->pending[id % PENDING];
     if (len < 12 || pending->id != id || !pending->due_ns)
         return;  /* a second reply, or one that came after we stopped waiting */
-    uint32_t address = 0;
-    if (len >= 16)
-        memcpy(&address, packet + 12, 4);
-    size_t end = 12;
-    while (end < len && packet[end])
-        end += 1u + packet[end];
-    end += 5;
-    bool good = (packet[3] & 15) == 0 && packet[7] == 1 && end + 16 <= len && packet[end + 11] == 4;
+    size_t question = name_end(packet, 12, len), record = name_end(packet, question + 4, len);
+    bool good = (packet[3] & 15) == 0 && packet[7] == 1 && record + 14 <= len && packet[record + 9] == 4;
     if (good) {
-        memcpy(&address, packet + end + 12, 4);
-        good = ntohl(address) == pending->address && address_of(packet + 12, end - 16) == pending->address;
+        uint32_t address;
+        memcpy(&address, packet + record + 10, 4);
+        good = ntohl(address) == pending->address && address_of(packet + 12, question - 12) == pending->address;
     }
-    wrong += !good;
+    if (!good && !wrong++)
+        for (size_t i = 0; i < len && i < ROOM; i++)
+            sprintf(first_wrong + 2 * i, "%02x", packet[i]);
     answered += good;
     if (good) {
         int64_t took = stamp - pending->due_ns;
@@ -243,6 +252,7 @@ static void report(void)
     static const struct { const char *name; double share; } shares[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
     for (unsigned i = 0; i < 4; i++)
         printf(", \"%s_us\": %.2f", shares[i].name, percentile_us(latencies, shares[i].share));
+    printf(", \"first_wrong\": \"%s\"", first_wrong);
     const char *comma = ", \"histogram\": [";
     for (unsigned i = 0; i < BUCKETS; i++)
         if (latencies[i]) {

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from perf import plot
+from perf.figures import NOISY
 
 # What json.loads gives has no types of its own.
 Document = dict[str, Any]
+BUSY = 0.1  # processors taken by others: more is remarked upon
 
 
 def write(path: Path) -> Path:
@@ -30,20 +32,46 @@ def text(document: Document, pictures: Mapping[str, str]) -> str:
         f"# Measured on {document['date']}, commit {document['commit']}",
         "",
         (
-            f"{machine['cpu']}, {machine['cpus']} processors, Linux {machine['kernel']}; "
-            f"load {machine['load1']} at the end."
+            f"{machine['cpu']}, {machine['cpus']} processors (the server's core: {machine['siblings']}), "
+            f"Linux {machine['kernel']}, Python {machine['python']}; load {machine['load1']} at the end."
         ),
         "",
-        "| figure | value | must | aim | |",
-        "|---|---|---|---|---|",
+        *_quiet(document["benchmarks"]),
+        "",
+        "Rounds: the least and the most of those that the value is the median of.",
+        "",
+        "| figure | value | rounds | must | aim | |",
+        "|---|---|---|---|---|---|",
     ]
     for outcome in document["benchmarks"].values():
         lines += [_row(figure) for figure in outcome["figures"]]
+    lines += [
+        f"\n**{name} failed**: {one['failure']}" for name, one in document["benchmarks"].items() if one["failure"]
+    ]
     for name, outcome in document["benchmarks"].items():
         if outcome["table"]:
             lines += ["", f"## {name}", "", *_table(outcome["table"])]
     lines += [line for title, file in pictures.items() for line in ("", f"![{title}]({file})")]
     return "\n".join(lines) + "\n"
+
+
+def _quiet(benchmarks: Mapping[str, Document]) -> list[str]:
+    """What is to be thought of the figures of this machine."""
+    busy = {name: one["others"] for name, one in benchmarks.items() if one["others"] >= BUSY}
+    noisy = [
+        figure["name"]
+        for one in benchmarks.values()
+        for figure in one["figures"]
+        if figure["low"] is not None and figure["high"] - figure["low"] > NOISY * figure["value"]
+    ]
+    said = ["The machine was quiet."] if not busy and not noisy else []
+    if busy:
+        said.append(
+            f"Others took processors meanwhile: {', '.join(f'{name} {took:g}' for name, took in busy.items())}."
+        )
+    if noisy:
+        said.append(f"The rounds lie far apart: {', '.join(noisy)}.")
+    return said
 
 
 def _row(figure: Document) -> str:
@@ -63,8 +91,11 @@ def _row(figure: Document) -> str:
         else "**missed**"
     )
     value = f"{figure['value']:.3g} {figure['unit']}"
+    rounds = "" if figure["low"] is None else f"{figure['low']:.3g} to {figure['high']:.3g}"
     note = f" ({figure['note']})" if figure["note"] else ""
-    return f"| {figure['what']}{note} | {value} | {shown(figure['must'])} | {shown(figure['aim'])} | {said} |"
+    return (
+        f"| {figure['what']}{note} | {value} | {rounds} | {shown(figure['must'])} | {shown(figure['aim'])} | {said} |"
+    )
 
 
 def _table(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -87,16 +118,16 @@ def draw(document: Document, path: Path) -> dict[str, str]:
         pictures[title] = file.name
 
     for name in ("hits", "misses", "tcp"):
-        if name in benchmarks:
+        if name in benchmarks and benchmarks[name]["table"]:
             values = {server: next(iter(row.values())) for server, row in benchmarks[name]["table"].items()}
             title = f"CPU per query: {name}"
             save(title, name, plot.bars(title, "microseconds of CPU per query", values))
     for name in ("latency", "latency-under-misses"):
-        if name in benchmarks:
+        if name in benchmarks and benchmarks[name]["curves"]:
             curves: Mapping[str, Sequence[Sequence[float]]] = benchmarks[name]["curves"]
             title = f"Share of queries that took longer: {name}"
             save(title, name, plot.tails(title, {key: [(x, y) for x, y in points] for key, points in curves.items()}))
-    if "scaling" in benchmarks:
+    if "scaling" in benchmarks and benchmarks["scaling"]["curves"]:
         gain = benchmarks["scaling"]["curves"]["scaling"][-1][1]
         title = "Queries per second of CPU, 1 worker = 1"
         save(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import os
-import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from perf import report
+from perf import machine, report
 from perf.figures import Figure, Outcome
 from perf.servers import ROOT
 
@@ -30,14 +28,15 @@ def verdict(figure: Figure, *, is_quick: bool) -> str:
 def print_table(found: Mapping[str, Outcome], *, is_quick: bool) -> list[str]:
     """Print every figure; the names of those outside their bounds."""
     missed = []
-    print(f"\n{'figure':<72} {'value':<20} {'bound':>6} {'aim':>6}")
+    print(f"\n{'figure':<72} {'value':<20} {'rounds':<15} {'bound':>6} {'aim':>6}")
     for outcome in found.values():
         for figure in outcome.figures:
             bound = figure.quick if is_quick else figure.must
             said = verdict(figure, is_quick=is_quick)
             value = f"{figure.value:.3f} {figure.unit}"
             bounds = f"{_shown(bound):>6} {_shown(figure.aim):>6}"
-            print(f"{figure.what:<72} {value:<20} {bounds}  {said} {figure.note}".rstrip())
+            spread = "" if figure.low is None else f"{figure.low:.2f} to {figure.high:.2f}"
+            print(f"{figure.what:<72} {value:<20} {spread:<15} {bounds}  {said} {figure.note}".rstrip())
             if said in {"LOST", "MISSED"}:
                 missed.append(figure.name)
     print(f"missed: {', '.join(missed)}" if missed else "every bound was met")
@@ -56,19 +55,6 @@ def commit() -> str:
     return (head.strip() or "unknown") + ("+" if changed else "")
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on; load1 tells a busy machine."""
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    return {"cpu": cpu, "cpus": os.cpu_count(), "kernel": platform.release(), "load1": round(os.getloadavg()[0], 2)}
-
-
 def write(directory: str, found: Mapping[str, Outcome]) -> Path:
     """The path of the JSON file; the report stands beside it."""
     place = Path(directory)
@@ -78,7 +64,7 @@ def write(directory: str, found: Mapping[str, Outcome]) -> Path:
     document = {
         "date": today,
         "commit": commit(),
-        "machine": machine(),
+        "machine": machine.text(),
         "benchmarks": {name: dataclasses.asdict(outcome) for name, outcome in found.items()},
     }
     path.write_text(json.dumps(document, indent=1) + "\n")

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +32,11 @@ PEERS = ROOT / "perf" / "peers"
 BUILT = ROOT / "build" / "perf"
 ZONE = "perf.test."
 TTL_S = 3600
-REPLY_OCTETS = 58  # of an answer to a name as long as those of perf.load, with its one A record
+REPLY_OCTETS = 54  # of an answer to a name as long as those of perf.load, with its one A record
 SERVER_CPU, LOAD_CPU = "0", "1"
 BOTH_CPUS = "0,1"
+PAGE = os.sysconf("SC_PAGE_SIZE")
+PRESENT, FRAME = 1 << 63, (1 << 55) - 1  # of an entry of /proc/PID/pagemap
 COREFILE = """\
 .:{port} {{
     errors
@@ -50,6 +53,10 @@ NODE_PLUGINS = """
     loop
     prometheus 127.0.0.2:{port}
     health 127.0.0.3:{port}"""
+
+
+class Wrong(Exception):  # noqa: N818 - a finding
+    """Replies were missing or wrong, or it was not what it says that was measured: no figure may come of such a run."""
 
 
 class Missing(Exception):  # noqa: N818 - not an error: a peer that is not installed is left out
@@ -83,6 +90,7 @@ class Server:
     name: str
     port: int
     pid: int  # its first process; the others are its descendants
+    upstream: int  # port of the nameserver behind it
 
     def pids(self) -> list[int]:
         """All of its processes."""
@@ -92,6 +100,23 @@ class Server:
                 with contextlib.suppress(OSError):
                     found += [int(child) for child in task.read_text().split()]
         return found
+
+    def asked(self) -> int:
+        """Queries that the nameserver has had so far, from all servers: idle ones ask nothing or little."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(5)
+            sock.connect(("127.0.0.1", self.upstream))
+            sock.send(b"?")
+            return int.from_bytes(sock.recv(8))
+
+    def check_pinned(self, cpus: str) -> None:
+        """Nothing; raises Wrong when a thread of it may run elsewhere, such as on the load generator's processor."""
+        allowed = {int(cpu) for cpu in cpus.split(",")}
+        for pid in self.pids():
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):
+                    if not os.sched_getaffinity(int(task.name)) <= allowed:
+                        raise Wrong(f"{self.name}: a thread of process {pid} is not pinned to processor {cpus}")
 
     def cpu_by_pid(self) -> dict[int, float]:
         """User plus system seconds so far of each process, all its threads together (schedstat, in nanoseconds)."""
@@ -116,6 +141,21 @@ class Server:
                 if line.startswith("Pss:"):
                     found[pid] = int(line.split()[1]) / 1024
         return found
+
+    def pages_mib(self) -> float:
+        """All physical pages it has mapped, each counted once, whoever else has them, too; root only.
+
+        PSS divides what others map as well: here that is this suite's own interpreter, which no node has.
+        """
+        frames: set[int] = set()
+        for pid in self.pids():
+            with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pagemap:
+                for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                    begin, end = (int(part, 16) for part in line.split()[0].split("-"))
+                    pagemap.seek(begin // PAGE * 8)
+                    entries = array("Q", pagemap.read((end - begin) // PAGE * 8) if end < 1 << 63 else b"")
+                    frames.update(entry & FRAME for entry in entries if entry & PRESENT)
+        return len(frames) * PAGE / 2**20
 
 
 # How a server is started: (site, port) -> command and what to add to its environment.
@@ -252,7 +292,9 @@ def started(site: Site, name: str) -> Iterator[Server]:
         ready = functools.partial(answers, port)
         with running(name, pinned, directory=site.directory, ready=ready, within_s=30, env=environment) as process:
             prefer(process.pid)
-            yield Server(name, port, process.pid)
+            server = Server(name, port, process.pid, site.upstream)
+            server.check_pinned(site.server_cpu)
+            yield server
 
 
 @contextlib.contextmanager

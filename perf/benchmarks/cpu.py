@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from perf import load, sample
-from perf.figures import Extent, Figure, Outcome, Progress, medians, ratio
-from perf.servers import OTHERS, Missing, Server, Site, settle, started
+from perf.figures import Extent, Figure, Outcome, Progress, medians, ratios
+from perf.servers import Missing, Server, Site, Wrong, settle, started
 
 HOT_NAMES = 1000
 NODE_CACHE_TCP_OVER_FLOOR = 18.6 / 4.4
@@ -20,57 +21,85 @@ Round = Callable[[Server, int], load.Result]
 def running(
     site: Site, names: Sequence[str], progress: Progress, optional: Sequence[str] = ()
 ) -> Iterator[list[Server]]:
-    """All servers at once, idle but for the one that is loaded; optional ones that are not installed are left out."""
+    """All servers at once, idle but for the one that is loaded.
+
+    An optional one that is not installed, does not start or answers wrongly is left out, aloud.
+    """
     with contextlib.ExitStack() as stack:
         servers = []
         for name in [*names, *optional]:
             try:
-                servers.append(stack.enter_context(started(site, name)))
-            except Missing as why:
+                server = stack.enter_context(started(site, name))
+                if name != "floor":
+                    sample.check(server, site.upstream)
+                servers.append(server)
+            except (Missing, Wrong, RuntimeError, TimeoutError) as why:
                 if name in names:
                     raise
-                progress(str(why))
-        for server in servers:
-            if server.name != "floor":
-                sample.check(server, site.upstream)
+                progress(f"{name} is left out: {why}")
         settle()
         yield servers
 
 
-def interleaved(servers: Sequence[Server], rounds: int, one: Round, progress: Progress) -> dict[str, list[float]]:
-    """CPU microseconds per query of each server in each round."""
-    taken: dict[str, list[float]] = {server.name: [] for server in servers}
+@dataclass(frozen=True)
+class Taken:
+    """What rounds took, by server."""
+
+    cpu_us: dict[str, list[float]]  # per query
+    asked: dict[str, list[float]]  # queries to the nameserver, per query
+
+
+def interleaved(servers: list[Server], needed: Sequence[str], rounds: int, one: Round, progress: Progress) -> Taken:
+    """In each round one server after the other. One that is not needed and fails is left out of all rounds, aloud."""
+    taken = Taken({server.name: [] for server in servers}, {server.name: [] for server in servers})
     for turn in range(rounds):
-        for server in servers:
-            taken[server.name].append(one(server, turn).cpu_us)
-        progress("  ".join(f"{name} {values[-1]:.2f}" for name, values in taken.items()))
+        for server in list(servers):
+            try:
+                found = one(server, turn)
+            except Wrong as why:
+                if server.name in needed:
+                    raise
+                progress(f"{server.name} is left out: {why}")
+                servers.remove(server)
+                del taken.cpu_us[server.name], taken.asked[server.name]
+                continue
+            taken.cpu_us[server.name].append(found.cpu_us)
+            taken.asked[server.name].append(found.asked / found.answered)
+        progress("  ".join(f"{name} {values[-1]:.2f}" for name, values in taken.cpu_us.items()))
     return taken
 
 
-def outcome(figures: list[Figure], taken: dict[str, list[float]], quantity: str) -> Outcome:
+def outcome(figures: list[Figure], taken: Taken, quantity: str) -> Outcome:
     """The figures with what they were made of."""
-    return Outcome(figures, {name: {quantity: value} for name, value in medians(taken).items()}, taken)
+    asked = medians(taken.asked)
+    table = {
+        name: {quantity: value, "nameserver asked, per query": asked[name]}
+        for name, value in medians(taken.cpu_us).items()
+    }
+    return Outcome(figures, table, taken.cpu_us)
 
 
 def hits(site: Site, extent: Extent, progress: Progress) -> Outcome:
     """CPU per hit by UDP, over the floor, unbound and dnsmasq."""
     queries = load.names(site.directory / "hot", "hot", HOT_NAMES)
-    needed = ["floor", "shardns", "unbound", *([] if extent.is_quick else ["dnsmasq"])]
+
+    def one(server: Server, turn: int) -> load.Result:
+        del turn
+        return load.dnsperf(server, queries, seconds=extent.seconds, expected="hits")
+
+    needed = ["floor", "shardns", "unbound", "dnsmasq"]
     with running(site, needed, progress, extent.peers) as servers:
         for server in servers:
-            load.dnsperf(server, queries)
-        taken = interleaved(
-            servers, extent.rounds, lambda server, _: load.dnsperf(server, queries, seconds=extent.seconds), progress
-        )
+            load.warm(server, queries)
+        taken = interleaved(servers, needed, extent.rounds, one, progress)
         for server in servers[1:]:
-            sample.check(server, site.upstream)
+            sample.check(server, site.upstream, "hot")
+    floor, unbound, dnsmasq = (ratios(taken.cpu_us, "shardns", name) for name in ("floor", "unbound", "dnsmasq"))
     figures = [
-        Figure("hits/floor", "hits, UDP, over the floor", ratio(taken, "shardns", "floor"), "x", 1.15, 1.05, 1.4),
-        Figure("hits/unbound", "hits, UDP, against unbound", ratio(taken, "shardns", "unbound"), "x", 0.95, 0.8, 1.15),
+        Figure.over("hits/floor", "hits, UDP, over the floor", floor, 1.15, 1.05, 1.4),
+        Figure.over("hits/unbound", "hits, UDP, against unbound", unbound, 0.95, 0.8, 1.15),
+        Figure.over("hits/dnsmasq", "hits, UDP, against dnsmasq", dnsmasq, 0.9, 0.7, 1.0),
     ]
-    if "dnsmasq" in taken:
-        against = ratio(taken, "shardns", "dnsmasq")
-        figures.append(Figure("hits/dnsmasq", "hits, UDP, against dnsmasq", against, "x", 0.9, 0.7))
     return outcome(figures, taken, "CPU us per hit")
 
 
@@ -79,18 +108,18 @@ def misses(site: Site, extent: Extent, progress: Progress) -> Outcome:
 
     def one(server: Server, turn: int) -> load.Result:
         queries = load.names(site.directory / "distinct", f"m{turn}x", extent.misses)
-        return load.dnsperf(server, queries)
+        return load.dnsperf(server, queries, expected="misses")
 
-    with running(
-        site, ["shardns", "unbound"], progress, [*([] if extent.is_quick else ["dnsmasq"]), *extent.peers]
-    ) as servers:
+    needed = ["shardns", "unbound"]
+    others = [*([] if extent.is_quick else ["dnsmasq"]), *extent.peers]
+    with running(site, needed, progress, others) as servers:
         for server in servers:
-            load.dnsperf(server, load.names(site.directory / "warm", "warm", 2000))
-        taken = interleaved(servers, extent.rounds, one, progress)
+            load.warm(server, load.names(site.directory / "warm", "warm", 2000))
+        taken = interleaved(servers, needed, extent.rounds, one, progress)
         for server in servers:
-            sample.check(server, site.upstream)
-    against = ratio(taken, "shardns", "unbound")
-    figure = Figure("misses/unbound", "misses, force_tcp, against unbound's by UDP", against, "x", 1.0, 0.6, 1.1)
+            sample.check(server, site.upstream, f"m{extent.rounds - 1}x")
+    against = ratios(taken.cpu_us, "shardns", "unbound")
+    figure = Figure.over("misses/unbound", "misses, force_tcp, against unbound's by UDP", against, 1.0, 0.6, 1.1)
     return outcome([figure], taken, "CPU us per miss")
 
 
@@ -100,25 +129,23 @@ def tcp(site: Site, extent: Extent, progress: Progress) -> Outcome:
 
     def one(server: Server, turn: int) -> load.Result:
         del turn
-        return load.dnsperf(server, queries, seconds=extent.seconds, tcp=server.name != "floor", clients=20)
+        is_tcp = server.name != "floor"
+        return load.dnsperf(server, queries, seconds=extent.seconds, tcp=is_tcp, clients=20, expected="hits")
 
-    with running(
-        site, ["floor", "shardns"], progress, [*([] if extent.is_quick else ["unbound"]), *extent.peers]
-    ) as servers:
+    needed = ["floor", "shardns"]
+    others = [*([] if extent.is_quick else ["unbound"]), *extent.peers]
+    with running(site, needed, progress, others) as servers:
         for server in servers:
-            load.dnsperf(server, queries)
-        taken = interleaved(servers, extent.rounds, one, progress)
-    against = ratio(taken, "shardns", "floor")
+            # By TCP, too: dnsdist caches packets, and those of each transport apart.
+            load.warm(server, queries, tcp=server.name != "floor")
+        taken = interleaved(servers, needed, extent.rounds, one, progress)
+        for server in servers[1:]:
+            sample.check(server, site.upstream, "hot")
+    over = ratios(taken.cpu_us, "shardns", "floor")
+    against = [value / NODE_CACHE_TCP_OVER_FLOOR for value in over]
+    what = "hits, TCP pipelined, against node-cache's figure relative to the floor"
     figures = [
-        Figure(
-            "tcp/node-cache", "hits, TCP pipelined, against node-cache's figure relative to the floor",
-            against / NODE_CACHE_TCP_OVER_FLOOR, "x", 1.0, 0.5, 0.7,
-        ),
-        Figure("tcp/floor", "hits, TCP pipelined, over the floor of UDP", against),
-    ]  # fmt: skip
+        Figure.over("tcp/node-cache", what, against, 1.0, 0.5, 0.7),
+        Figure.over("tcp/floor", "hits, TCP pipelined, over the floor of UDP", over),
+    ]
     return outcome(figures, taken, "CPU us per hit by TCP")
-
-
-def every_peer() -> tuple[str, ...]:
-    """The peers of a whole run."""
-    return OTHERS

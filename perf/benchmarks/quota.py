@@ -17,14 +17,15 @@ from statistics import median
 from perf import load
 from perf.benchmarks.cpu import HOT_NAMES
 from perf.figures import Extent, Figure, Outcome, Progress, Skipped
-from perf.servers import Server, Site, settle, started
+from perf.servers import Server, Site, Wrong, settle, started
+from tests.peers.process import wait_until
 
 PERIOD_US = 100_000
 LIMITS = (25, 100, 500)  # millicores, as the overlays in deploy/
 LOST_MAX = 0.001  # of a rate that is held
 P99_MAX_MS = 150.0  # of a rate that is held: one period's wait, and some
 STEP = 1.25  # between neighbouring rates: the answer is that exact
-FIRST = {25: 400.0, 100: 2_000.0, 500: 10_000.0}
+FIRST = {25: 2_000.0, 100: 8_000.0, 500: 40_000.0}
 RATE_MAX = 90_000.0  # what the generator can keep up with
 
 
@@ -57,18 +58,41 @@ def limited(millicores: int) -> Iterator[Path]:
     try:
         yield group
     finally:
+        # A process that was killed is in its group until it is reaped.
+        wait_until(lambda: _is_removed(group), what=f"{group} to be empty")
+
+
+def _is_removed(group: Path) -> bool:
+    try:
         group.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
 def _warmed(site: Site, name: str, millicores: int) -> Iterator[Server]:
     """The server, started and warmed without a limit, then limited: starting is not what is measured."""
     with limited(millicores) as group, started(site, name) as server:
-        load.dnsperf(server, load.names(site.directory / "hot", "hot", HOT_NAMES))
+        load.warm(server, load.names(site.directory / "hot", "hot", HOT_NAMES))
         settle(1.0)
         for pid in server.pids():
             (group / "cgroup.procs").write_text(str(pid))
         yield server
+        _check_limited(group, server)
+
+
+def _check_limited(group: Path, server: Server) -> None:
+    """Nothing; raises Wrong when a process of it lived outside the group, or when the group was never throttled."""
+    outside = set(server.pids()) - {int(pid) for pid in (group / "cgroup.procs").read_text().split()}
+    if outside or not _throttled(group):
+        raise Wrong(f"{server.name}: {len(outside)} processes outside the limit, throttled {_throttled(group)} times")
+
+
+def _throttled(group: Path) -> int:
+    """Periods in which the quota was used up so far."""
+    lines = (line.split() for line in (group / "cpu.stat").read_text().splitlines())
+    return next(int(words[1]) for words in lines if words[0] == "nr_throttled")
 
 
 def _run(server: Server, rate: float, seconds: float) -> load.Latency:

@@ -1,6 +1,6 @@
 import pytest
 
-from perf.figures import Figure, ratio
+from perf.figures import Figure, ratios
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ def test_bound(value, is_floor, bound, wanted):
 
 def test_ratio_is_taken_round_by_round():
     """A round in which the machine was slow for everybody does not change a ratio."""
-    assert ratio({"a": [1, 30, 3], "b": [2, 60, 6]}, "a", "b") == 0.5
+    assert ratios({"a": [1, 30, 3], "b": [2, 60, 12]}, "a", "b") == [0.5, 0.5, 0.25]
