@@ -2,7 +2,7 @@
 
 errors [stdout] {
     stacktrace
-    consolidate DURATION REGEX [debug|info|warning|error] [show_first]     (show_first: CoreDNS 1.14)
+    consolidate DURATION REGEX [LEVEL] [show_first]     (show_first: CoreDNS 1.14)
 }
 """
 
@@ -25,7 +25,7 @@ LEVELS = ("debug", "info", "warning", "error")
 class Config:
     """What to do with the errors of a block's queries."""
 
-    stacktrace: bool = False  # accepted; a worker that breaks always leaves its trace
+    stacktrace: bool = False  # print the stack of a plugin that fails; a process that breaks leaves its own in any case
     consolidate: tuple[Pattern, ...] = ()  # the first rule that matches counts
 
 

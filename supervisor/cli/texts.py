@@ -23,10 +23,11 @@ shardns: a node-local DNS cache for Kubernetes, a drop-in for node-cache
   shardns [flags]                 serve
   shardns check FILE [flags]      print what a Corefile means, or everything that is wrong with it
   shardns demo [-p PORT]          serve in front of a stand-in for kube-dns, to try things out
-  shardns reload [--control C]    have a running shardns read its Corefile again
   shardns doctor [flags]          find out what is wrong with DNS of this node, and what to do
   shardns sizing --qps N ...      say what CPU and memory to request for so many queries
   shardns teardown [flags]        remove the interface and the rules that a killed shardns left behind
+  shardns reload                  have a running shardns read its Corefile again
+  shardns status                  counters of a running shardns, and what is under way
   shardns cache ...               look into the cache of a running shardns (shardns cache help)
 
 With -localip alone it is a node cache with the stock Corefile; without -localip, -conf and -basecorefile it is a

@@ -8,6 +8,7 @@ from shardns.events import EVENTS
 from shardns.log import LEVELS
 
 TREE = Path(__file__).parents[2]
+ROW = re.compile(r"^\| `([a-z]+\.[a-z_]+)` \| ([a-z, ]+) \|", re.MULTILINE)
 METHODS = {*LEVELS, "exception"}
 SOURCES = sorted(path for folder in ("shardns", "supervisor") for path in (TREE / folder).rglob("*.py"))
 
@@ -54,6 +55,17 @@ def test_every_event_is_documented():
     """docs/logs.md says of each event what it means, and of no other."""
     text = (TREE / "docs" / "logs.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", text, re.MULTILINE)) == EVENTS
+
+
+def test_levels_are_documented():
+    """docs/logs.md has the levels at which each event is logged."""
+    text = (TREE / "docs" / "logs.md").read_text(encoding="utf-8")
+    told = {event: set(levels.split(", ")) for event, levels in ROW.findall(text)}
+    used: dict[str, set[str]] = {}
+    for path in SOURCES:
+        for call in find_calls(path.read_text(encoding="utf-8")):
+            used.setdefault(call.args[0].value, set()).add(call.func.attr.replace("exception", "error"))
+    assert told == used
 
 
 @pytest.mark.parametrize("event", sorted(EVENTS))
