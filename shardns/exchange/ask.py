@@ -53,6 +53,7 @@ class Trouble:
     """What went wrong with one ask so far."""
 
     __slots__ = (
+        "answered_at",
         "closings",
         "detail",
         "failed",
@@ -83,6 +84,8 @@ class Trouble:
         self.pinned = False
         """A health check: it goes to its upstream or nowhere and is never repeated."""
         self.finished = False
+        self.answered_at = 0.0
+        """When the first answer to it came by TCP; 0 before."""
         self.failure = Failure.TIMEOUT
         self.detail = ""
         self.label = ""

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections import deque
 from random import Random
 
 from shardns.exchange.ask import ASK_LIMIT_S, Ask
 from shardns.exchange.config import PoolConfig
-from shardns.exchange.habits import MAX_SERIAL_LINKS, STUCK_S, Habits
+from shardns.exchange.growth import MAX_SERIAL_LINKS, Growth
+from shardns.exchange.habits import STUCK_S, Habits
 from shardns.exchange.health import NEVER
 from shardns.exchange.ids import Ids
 from shardns.exchange.lifetime import Lifetime
@@ -41,8 +43,6 @@ BUSY_S = 1.0
 """A connection written to within this time is in use: its successor is dialled before it is missed."""
 WANTED = 2
 """Connections held while there is traffic: one that dies leaves another."""
-BURST_S = 0.1
-"""Queries sent over this time and answered in one go were held up by the first of them."""
 MAX_SERIAL_DIALS = 8
 """Dials at a time to an upstream that answers in turn; one otherwise."""
 
@@ -67,6 +67,8 @@ class Connections:
         self._stats = target.stats
         self._health = target.health
         self._habits = Habits()
+        self._growth = Growth(max_links)
+        self._answers = 0
         self._lifetime = Lifetime(config.max_age_s, dice)
         self._expire_s = config.expire_s
         self._owner = owner
@@ -76,8 +78,9 @@ class Connections:
         self._max_links = max_links
         self._links: list[TcpLink] = []
         self._dials: list[TcpLink] = []
-        self._queue: list[Ask] = []  # wait for a connection, in the order of coming
-        self._queue_late = 0  # how many of them, from the first, were told late
+        # Both wait for a connection, in the order of coming; what is late came before what is not.
+        self._queue: deque[Ask] = deque()
+        self._queue_late: deque[Ask] = deque()
         self._spare_at = 0.0
 
     # ------------------------------------------------------------------------------------------------ sending
@@ -164,17 +167,16 @@ class Connections:
         limit = self._habits.limit(now)
         return min(depth, limit - link.taken) if limit else depth
 
-    def _feed_queue(self, now: float) -> None:
-        """Give free connections of a serial upstream what waits for one."""
-        queue = self._queue
-        while queue:
-            best = min((link for link in self._links if _is_well(link)), key=_load, default=None)
-            if best is None or len(best.mux) >= self._room(best, now):
-                break
-            ask = queue.pop(0)
-            self._queue_late = max(0, self._queue_late - 1)
+    def _serial_links(self, now: float) -> int:
+        """How many connections a serial upstream may have; all it can where each takes only a few queries."""
+        return MAX_SERIAL_LINKS if self._habits.limit(now) else self._growth.links
+
+    def _feed(self, link: TcpLink, now: float) -> None:
+        """Give this connection of a serial upstream, which has just become free, what waits for one."""
+        while (queue := self._queue_late or self._queue) and _is_well(link) and len(link.mux) < self._room(link, now):
+            ask = queue.popleft()
             if ask.trouble is None or not ask.trouble.finished:
-                self._put(best, ask, now)
+                self._put(link, ask, now)
         if queue:
             self._dial(now)
 
@@ -189,7 +191,7 @@ class Connections:
         After failures only a young dial is worth it: it may be the one that works, an older one most likely is not.
         """
         if not self._dials:
-            return self._habits.serial(now) and len(self._links) >= MAX_SERIAL_LINKS
+            return self._habits.serial(now) and len(self._links) >= self._serial_links(now)
         return forced or not self._health.dial_failures or now - self._dials[-1].born < SECOND_DIAL_S
 
     # ------------------------------------------------------------------------------------------------ dialling
@@ -197,12 +199,18 @@ class Connections:
     def _dial(self, now: float, *, forced: bool = False, another: bool = False) -> None:
         """Start a dial unless enough are under way, there are enough connections, or the back-off forbids it."""
         serial = self._habits.serial(now)
-        at_once = min(len(self._queue) + 1, MAX_SERIAL_DIALS) if serial else 1 + another
-        limit = MAX_SERIAL_LINKS if serial else self._max_links
-        if len(self._dials) >= at_once or len(self._links) + len(self._dials) >= limit:
+        at_once = min(len(self._queue) + len(self._queue_late) + 1, MAX_SERIAL_DIALS) if serial else 1 + another
+        limit = self._serial_links(now) if serial else self._max_links
+        if len(self._links) + len(self._dials) >= limit:
+            if serial:
+                self._growth.wanted(self._answers, now)
+            return
+        if len(self._dials) >= at_once:
             return
         if not forced and not self._health.may_dial(now):
             return
+        if not serial:
+            self._growth.reset()
         self._stats.dials += 1
         self._owner.stirred()
         target = self._target
@@ -220,7 +228,7 @@ class Connections:
             if now >= old.retire_at:
                 self._retire(old)
         if self._habits.serial(now):
-            self._feed_queue(now)
+            self._feed(link, now)
             return
         for ask in self._take_queue():
             if ask.trouble is None or not ask.trouble.finished:
@@ -246,7 +254,9 @@ class Connections:
             self._owner.lost(self._target, ask, health.dial_error, now, unreachable=True)
 
     def _take_queue(self) -> list[Ask]:
-        queue, self._queue, self._queue_late = self._queue, [], 0
+        queue = [*self._queue_late, *self._queue]
+        self._queue_late.clear()
+        self._queue.clear()
         return queue
 
     # ------------------------------------------------------------------------------------------------ answers, ends
@@ -260,24 +270,17 @@ class Connections:
             self._stats.unknown_ids += mux.unknown_ids
             mux.unknown_ids = 0
         if found:
+            self._answers += len(found)
             if self._health.dial_failures:
                 self._health.dial_worked()
             if not self._habits.parallel:
-                self._learn(link, found, now)
+                self._habits.answered(mux, found, now)
             self._target.rtt.observe(now - found[-1][2])
             self._owner.answered(self._target, found, now)
         if link.retiring and not len(mux) and not mux.out:
             self._drop(link)
-        if self._queue and not self._dials:
-            self._feed_queue(now)
-
-    def _learn(self, link: TcpLink, found: list[tuple[Ask, bytes, float]], now: float) -> None:
-        """See what the order of answers tells of the upstream."""
-        oldest = link.mux.oldest()
-        if oldest is not None and oldest < link.mux.progress:
-            self._habits.overtaken()
-        elif found[-1][2] - found[0][2] > BURST_S:
-            self._habits.stuck(now)
+        if (self._queue or self._queue_late) and (not self._dials or self._habits.serial(now)):
+            self._feed(link, now)
 
     def link_ended(self, link: TcpLink, code: int, now: float) -> None:
         """A connection ended by the other side: replace it at once when it was in use, ask its asks again."""
@@ -355,7 +358,7 @@ class Connections:
             self._dial_failed(errno.ETIMEDOUT, now)
             return NEVER
         if now >= link.born + SECOND_DIAL_S:
-            if len(self._dials) == 1 and self._queue and not self._health.dial_failures:
+            if len(self._dials) == 1 and (self._queue or self._queue_late) and not self._health.dial_failures:
                 self._dial(now, another=True)
             return link.born + DIAL_LIMIT_S
         return link.born + SECOND_DIAL_S
@@ -366,8 +369,6 @@ class Connections:
         oldest = mux.oldest()
         patient_to = now - self._target.rtt.hedge_s
         if oldest is not None and oldest <= patient_to:
-            if oldest < link.heard_at < now - STUCK_S and mux.heard:
-                self._habits.stuck(now)
             first, *others = mux.overdue(patient_to)
             # An upstream that serves a connection in turn is stuck at the first: it must not block the others again.
             for ask in (*others, first):
@@ -418,12 +419,12 @@ class Connections:
 
     def _tick_queue(self, now: float) -> float:
         """Tell the pool of asks that wait for a connection longer than an answer should take."""
-        while self._queue_late < len(self._queue):
-            ask = self._queue[self._queue_late]
+        while self._queue:
+            ask = self._queue[0]
             at = max(ask.started, ask.sent) + self._target.rtt.hedge_s
             if at > now:
                 return at
-            self._queue_late += 1
+            self._queue_late.append(self._queue.popleft())
             self._owner.late(self._target, None, ask, now)
         return NEVER
 

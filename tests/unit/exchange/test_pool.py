@@ -137,25 +137,6 @@ async def test_tcp_slow_query_blocks_others_on_a_serial_upstream_only_until_hedg
 
 
 @pytest.mark.slow
-@timed
-async def test_tcp_serial_upstream_gets_a_connection_for_each_slow_query():
-    """An upstream that answers each connection in turn, as CoreDNS does, with slow names now and then: once that is
-    known, slow names hold up no others, and are asked for twice at most.
-    """
-    slow_ones = {f"n{n}.example.org" for n in range(0, 600, 25)}
-    server = Nameserver(serial=True, delay_s=lambda query: 0.3 if name_of(query) in slow_ones else 0.0)
-    async with nameserver(server), Client(server.port, force_tcp=True) as client:
-        await paced(client, 300, 1)
-        client.outcomes.clear()
-        server.tcp_queries = 0
-        await paced(client, 300, 2)
-        assert client.all_right()
-        assert sum(took > 0.1 for took in client.durations()) <= len(slow_ones) + 6
-        assert server.tcp_queries <= 600 + len(slow_ones) + 30
-        assert server.most_open <= 32
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("limit, delay_s", [(1, 0.0), (3, 0.01)])
 async def test_tcp_upstream_that_takes_few_queries_per_connection(limit, delay_s):
     """An upstream that closes after so many queries gets no more on one connection, once that is known."""
