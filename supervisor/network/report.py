@@ -34,9 +34,7 @@ class Report:
     removed: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what an operator should know, and nothing is wrong with
-    withheld: list[str] = field(
-        default_factory=list
-    )  # addresses that are not answered on here: no rules
+    withheld: list[str] = field(default_factory=list)  # addresses that are not answered on here: no rules
     backend: str = ""  # what the rules are kept in; empty: not chosen
     why: str = ""  # it was chosen
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy import containers, kustomize
 from tests.deploy.containers import Container
@@ -23,7 +24,9 @@ from tests.peers.process import wait_until
 
 DEPLOY = containers.ROOT / "deploy"
 NODE_IP, SERVICE_IP, UPSTREAM_IP = "169.254.20.10", "192.0.2.10", "198.51.100.53"
+NODE_IP6, SERVICE_IP6, SECOND_IP6, UPSTREAM_IP6 = "fd00:169:254::10", "2001:db8::a", "fd00:10:96::a", "2001:db8::53"
 ENV = {"KUBE_DNS_SERVICE_HOST": SERVICE_IP, "KUBE_DNS_UPSTREAM_SERVICE_HOST": UPSTREAM_IP}
+ENV6 = {"KUBE_DNS_SERVICE_HOST": SERVICE_IP6, "KUBE_DNS_UPSTREAM_SERVICE_HOST": UPSTREAM_IP6}
 NAME = "kubernetes.default.svc.cluster.local"
 ENOUGH = 60 << 20  # octets; what it takes unpacked is in README.md
 
@@ -43,12 +46,14 @@ def image():
 
 @contextlib.contextmanager
 def a_node(cluster, folder):
-    """A node's namespace with kube-dns at the address of the Service kube-dns-upstream."""
+    """A node's namespace with kube-dns at the addresses of the Service kube-dns-upstream."""
     with contextlib.ExitStack() as stack:
         made = stack.enter_context(netns.namespace("image"))
         made.add_address(f"{UPSTREAM_IP}/32")
+        made.add_address(f"{UPSTREAM_IP6}/128")
+        extra = f"server:\n  interface: {UPSTREAM_IP6}"
         with netns.entered(made):
-            stack.enter_context(nameservers.unbound(cluster, folder, host=UPSTREAM_IP, port=53))
+            stack.enter_context(nameservers.unbound(cluster, folder, host=UPSTREAM_IP, port=53, extra=extra))
         yield made
 
 
@@ -67,10 +72,11 @@ def other(cluster, tmp_path):
 
 
 @contextlib.contextmanager
-def running(image, node, objects, **ways):
-    """The container of the objects' DaemonSet, once it says that it is ready."""
-    with containers.container(image, objects, node, env=ENV, resolv_conf=f"nameserver {UPSTREAM_IP}\n", **ways) as made:
-        wait_for(made, lambda: answers(node))
+def running(image, node, objects, env=ENV, host=NODE_IP, **ways):
+    """The container of the objects' DaemonSet, once it answers."""
+    resolv_conf = f"nameserver {env['KUBE_DNS_UPSTREAM_SERVICE_HOST']}\n"
+    with containers.container(image, objects, node, env=env, resolv_conf=resolv_conf, **ways) as made:
+        wait_for(made, lambda: answers(node, host))
         yield made
 
 
@@ -107,8 +113,17 @@ def scrape(node) -> program.Page:
     return program.Page(node.run("curl", "-sf", f"http://{NODE_IP}:9253/metrics").stdout)
 
 
+def rules(node, variant="nft") -> int:
+    """How many rules of ours iptables has, for both families."""
+    tools = (f"iptables-{variant}-save", f"ip6tables-{variant}-save")
+    return sum(node.run(tool, check=False).stdout.count('"NodeLocal DNS Cache: ') for tool in tools)
+
+
 def test_contents(image):
-    """No compiler, no package manager and no source of the core is in the image; sh and sleep are."""
+    """No compiler, no package manager and no source of the core is in the image; sh and sleep are.
+
+    Every module is there compiled: a root that cannot be written would have it compiled at each start.
+    """
     with contextlib.ExitStack() as stack:
         root = Path(containers.podman("image", "mount", image).stdout.strip())
         stack.callback(containers.podman, "image", "unmount", image)
@@ -117,7 +132,19 @@ def test_contents(image):
         assert not names & {"gcc", "cc1", "dpkg", "apt", "apt-get", "pip", "bash", "perl", "Python.h", "table.c"}
         assert {"node-cache", "shardns", "sh", "sleep", "nft", "iptables", "ip6tables-legacy-save"} <= names
         assert not [path for path in root.rglob("*") if path.lstat().st_mode & 0o6000 and not path.is_symlink()]
+        sources = [path for path in root.rglob("*.py") if path.stat().st_size]
+        assert {path.name for path in sources} >= {"loop.py", "flights.py"}
+        assert [path for path in sources if not list(path.parent.glob(f"__pycache__/{path.stem}.*.pyc"))] == []
     assert size < ENOUGH
+
+
+def test_size(image):
+    """The sizes that README.md states are those that `make image` prints, a MiB more or less."""
+    said = [int(number) for number in re.findall(r"(\d+) MiB", (containers.IMAGES / "said").read_text())]
+    page = (containers.ROOT / "README.md").read_text()
+    stated = re.search(r"The image is (\d+) MiB compressed and (\d+) MiB unpacked", page)
+    assert stated
+    assert [abs(int(number) - built) <= 1 for number, built in zip(stated.groups(), said, strict=True)] == [True, True]
 
 
 def test_serves(base, node):
@@ -218,6 +245,56 @@ def test_surge(image, other, tmp_path):
     assert "NodeLocal" not in other.run("iptables-nft-save").stdout
 
 
+@pytest.mark.parametrize(
+    "overlay, env, hosts",
+    [
+        ("ipvs", ENV, [NODE_IP]),
+        ("dual-stack", ENV, [NODE_IP, SERVICE_IP, NODE_IP6, SECOND_IP6]),
+        ("ipv6", ENV6, [NODE_IP6, SERVICE_IP6]),
+    ],
+)
+def test_addresses(image, other, overlay, env, hosts):
+    """Each overlay serves its addresses by UDP and TCP, health and readiness at the node's own, and nothing fails."""
+    with running(image, other, kustomize.render(DEPLOY / "overlays" / overlay), env, hosts[0]) as made:
+        with netns.entered(other):
+            for host in hosts:
+                for tcp in (False, True):
+                    assert client.rcode(client.ask(NAME, port=53, host=host, tcp=tcp)) == "NOERROR"
+        own = f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
+        for page in ("8080/health", "8181/ready"):
+            words = ("curl", "-sf", "--retry", "9", "--retry-delay", "1", f"http://{own}:{page}")  # 503 until ready
+            assert other.run(*words).stdout == "OK"
+        wait_until(lambda: rules(other) == 12 * len(hosts), what="the rules")
+        metrics = program.Page(other.run("curl", "-sf", f"http://{own}:9253/metrics").stdout)
+        assert metrics.total("coredns_nodecache_setup_errors_total") == 0
+        assert made.end() == 0
+    assert rules(other) == 0
+
+
+@pytest.mark.parametrize("component", ["", "legacy-iptables"])
+def test_legacy_iptables(image, other, tmp_path, component):
+    """On a node of legacy iptables the component is what the rules want; without it the log says so, and DNS works."""
+    done = other.run("iptables-legacy", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT", check=False)
+    if done.returncode:
+        pytest.skip(done.stderr)
+    said = {"resources": [str(DEPLOY / "base")]}
+    said["components"] = [str(DEPLOY / "components" / component)] if component else []
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(said))
+    with running(image, other, kustomize.render(tmp_path)) as made:
+        wait_for(made, lambda: bool(made.events("rules.chosen")))
+        assert made.events("rules.chosen")[0]["backend"] == "iptables-legacy"
+        if component:
+            wait_until(lambda: rules(other, "legacy") == 24, what="the rules")
+            assert not made.events("setup.failed")
+        else:
+            (event,) = made.events("setup.failed")
+            assert "NET_RAW" in event["hint"]
+            assert scrape(other).total("coredns_nodecache_setup_errors_total", errortype="iptables") >= 1
+        assert rules(other) == 0, "none in the other variant"
+        assert made.end() == 0
+    assert rules(other, "legacy") == 0
+
+
 def test_cilium(image, cluster, tmp_path):
     """The Cilium overlay runs as nobody, without a capability, in a network of its own."""
     objects = kustomize.render(DEPLOY / "overlays/cilium")
@@ -240,24 +317,32 @@ def test_cilium(image, cluster, tmp_path):
 
 
 def test_stock_manifest(image, other):
-    """node-cache's manifest with another image: its arguments, a root that can be written, default capabilities."""
+    """node-cache's manifest and Corefile with another image: its arguments, a root to write, default capabilities."""
     objects = copy.deepcopy(kustomize.render(DEPLOY / "base"))
     (daemon_set,) = (one for one in objects if one["kind"] == "DaemonSet")
+    (config,) = (one for one in objects if one["kind"] == "ConfigMap")
+    template = (containers.ROOT / "tests/corefiles/node-local-dns.base").read_text()
+    for word, value in (("LOCAL__DNS", NODE_IP), ("DNS__SERVER", SERVICE_IP), ("DNS__DOMAIN", "cluster.local")):
+        template = template.replace(f"__PILLAR__{word}__", value)  # as the official instructions have it done by sed
+    config["data"]["Corefile"] = template
     pod = daemon_set["spec"]["template"]["spec"]
+    pod.pop("securityContext")
     (spec,) = pod["containers"]
-    spec["args"] = [
-        "-localip",
-        f"{NODE_IP},{SERVICE_IP}",
-        "-conf",
-        "/etc/Corefile",
-        "-upstreamsvc",
-        "kube-dns-upstream",
-    ]
-    spec["args"] += ["-pidfile", "/tmp/node-cache.pid"]
+    spec["args"] = ["-localip", f"{NODE_IP},{SERVICE_IP}", "-conf", "/etc/Corefile"]
+    spec["args"] += ["-upstreamsvc", "kube-dns-upstream", "-pidfile", "/tmp/node-cache.pid"]
     spec["securityContext"] = {"capabilities": {"add": ["NET_ADMIN"]}}
     spec["volumeMounts"] = [mount for mount in spec["volumeMounts"] if mount["name"] not in ("run", "shm")]
     pod["volumes"] = [volume for volume in pod["volumes"] if volume["name"] not in ("run", "shm")]
-    with running(image, other, objects, replace={f"        ready {NODE_IP}:8181\n": ""}) as made:
+    with running(image, other, objects) as made:
         with netns.entered(other):
-            assert client.rcode(client.ask(NAME, port=53, host=SERVICE_IP)) == "NOERROR"
+            for name, rtype in ((NAME, "A"), ("1.0.96.10.in-addr.arpa", "PTR"), ("www.example.org", "A")):
+                for tcp in (False, True):
+                    answer = client.ask(name, rtype, port=53, host=SERVICE_IP, tcp=tcp)
+                    assert (client.rcode(answer), len(answer.answer)) == ("NOERROR", 1)
+        wait_until(lambda: rules(other) == 24, what="the rules")
+        assert other.run("curl", "-sf", f"http://{NODE_IP}:8080/health").stdout == "OK"
+        assert other.run("curl", "-sf", f"http://{NODE_IP}:9353/metrics").stdout.startswith("# ")
+        for event in ("setup.failed", "config.warned", "listener.failed"):
+            assert not made.events(event)
         assert made.end() == 0
+    assert rules(other) == 0
