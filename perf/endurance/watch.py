@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from shardns.exchange.habits import MAX_SERIAL_LINKS
-
 # 100 octets leaked per query would be 50 MiB in ten minutes; what is allowed is what arenas and dictionaries breathe.
 GROWTH_MIB = 3.0  # of one process' own memory, last third against first
 TOTAL_GROWTH_MIB = 6.0  # of all processes'
 DESCRIPTORS_GROWTH = 8  # of one process: connections come and go
 SUPERVISOR_GROWTH = 1  # it has no clients: what a reload opens it closes
-CONNECTIONS_MAX = MAX_SERIAL_LINKS + 8  # at the nameserver; some of a process that has just been killed
+CONNECTIONS_MAX = 40  # at the nameserver, the most that one which answers slowly may see, and some of a killed process
 CONNECTIONS_CALM = 4  # when nothing has happened for a while
 
 
