@@ -64,7 +64,7 @@ def test_schema(name, version):
 @pytest.mark.slow
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_components(tmp_path, component):
-    """Every component fits the base, changes it (cpu-25m is the base's own request), and leaves what Kubernetes accepts."""
+    """Every component fits the base, changes it (cpu-25m: not), and leaves what Kubernetes accepts."""
     objects = combined(tmp_path, component)
     assert (objects == kustomize.render(DEPLOY / "base")) is (component == "cpu-25m")
     for one in objects:
