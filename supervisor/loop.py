@@ -30,7 +30,7 @@ from supervisor.network.node import Node
 from supervisor.options import NAMELESS, Options
 from supervisor.privileges import Account
 from supervisor.signals import SignalPipe
-from supervisor.sockets import DnsSockets, HttpSockets, shown, unix_listener
+from supervisor.sockets import DnsSockets, HttpSockets, remedy, shown, unix_listener
 from supervisor.sources import Source, each, http_keys, listen_addresses, same
 
 HTTP_RETRY_S = 5.0  # between tries to get a busy health or metrics port
@@ -88,6 +88,7 @@ class Supervisor:
         self._start_ns = time.monotonic_ns()
         self._next_look = 0.0
         self._next_http: float | None = None
+        self._busy: frozenset[str] = frozenset()  # HTTP addresses that could not be had at the last try
         self._next_poll: float | None = None
         self._next_watch = time.monotonic() + options.watch_s
 
@@ -111,7 +112,7 @@ class Supervisor:
         try:
             self._prepare()
         except OSError as error:
-            log.error("supervisor.failed", reason=f"no shared memory: {error}")
+            log.error("supervisor.failed", reason=f"no shared memory: {error.strerror or error}", hint=remedy(error))
             return EXIT_CONFIG
         self._signals = SignalPipe()
         self._poll.register(self._signals, select.POLLIN)
@@ -430,9 +431,9 @@ class Supervisor:
         """Open health and metrics ports; try again later for those that are busy."""
         known = set(self._http.open_sockets)
         busy = self._http.open(http_keys(plan, self._options))
-        if busy and self._next_http is None:
-            for key, reason in busy.items():
-                log.warning("listener.failed", address=key, error=reason, retry_s=HTTP_RETRY_S)
+        for key in busy.keys() - self._busy:
+            log.warning("listener.failed", address=key, error=busy[key], retry_s=HTTP_RETRY_S)
+        self._busy = frozenset(busy)
         self._tally[Count.HTTP_BUSY] = len(busy)
         self._next_http = now + HTTP_RETRY_S if busy else None
         for key in self._http.open_sockets.keys() - known:

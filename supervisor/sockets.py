@@ -54,7 +54,7 @@ class DnsSockets:
             except OSError as error:
                 self.close(opened)
                 raise ConfigError(
-                    None, f"cannot listen on {shown(address)}: {error.strerror}", hint=_remedy(error)
+                    None, f"cannot listen on {shown(address)}: {error.strerror}", hint=remedy(error)
                 ) from None
             opened.append(address)
         return opened
@@ -258,8 +258,8 @@ def _http_socket(key: str) -> socket.socket:
     return sock
 
 
-def _remedy(error: OSError) -> str:
-    """What an operator can do about it."""
+def remedy(error: OSError) -> str:
+    """What an operator can do about it; empty where that is not known."""
     return {
         errno.EADDRINUSE: "another program holds it (`ss -lunpt` shows who): stop that one, or choose another port",
         errno.EADDRNOTAVAIL: "no interface has this address: add it, or take it out of bind",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -322,6 +323,27 @@ def test_busy_dns_port_stops_the_start(options):
             error = str(stage.until("plan.refused")["error"])
     assert error.startswith(f"cannot listen on 127.0.0.1:{options.dns_port}: Address already in use")
     assert "ss -lunpt" in error
+
+
+def test_every_busy_http_port_is_told_once(options, monkeypatch):
+    """A port that is busy after a reload is told also where another is being waited for; neither is told twice."""
+    monkeypatch.setattr(loop, "HTTP_RETRY_S", 0.1)
+    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    first, second = (f"127.0.0.1:{holder.getsockname()[1]}" for holder in holders)
+    with contextlib.ExitStack() as stack:
+        for holder in holders:
+            stack.enter_context(holder)
+        Path(options.conf).write_text(SERVED.replace("forward", f"health {first}\n forward"))
+        stage = stack.enter_context(theatre(options))
+        stage.until("listener.failed", address=first)
+        stage.until("generation.serving")
+        text = SERVED.replace("forward", f"health {first}\n prometheus {second}\n forward")
+        Path(options.conf).write_text(text)
+        stage.signal(signal.SIGUSR1)
+        stage.until("listener.failed", address=second)
+        stage.until("generation.drained")
+        told = [event["address"] for event in stage.events if event["event"] == "listener.failed"]
+        assert told == [first, second]
 
 
 def test_busy_http_port_costs_no_dns(options, monkeypatch):
