@@ -30,6 +30,7 @@ SUBCOMMANDS = {  # word to the module that has run(arguments) -> exit code
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of the command line arguments (by default our own)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    open_standard()
     if words and words[0] in SUBCOMMANDS:
         run: Callable[[Sequence[str]], int] = importlib.import_module(SUBCOMMANDS[words[0]]).run
         return _interruptible(lambda: run(words))
@@ -47,6 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return serve(given)
     except FlagError as error:
         return fail(error)
+
+
+def open_standard() -> None:
+    """Give each standard stream that was closed when we were started a place: what is printed to it goes nowhere.
+
+    Otherwise the next socket would get its number, and what is logged.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free is this one
+    sys.stdin = sys.stdin or open(0)  # noqa: SIM115 - a descriptor, for as long as we live
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
 
 
 def fail(error: FlagError) -> int:

@@ -68,6 +68,20 @@ def test_missing_corefile(tmp_path):
     assert "No such file or directory" in done.stdout
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(closed):
+    """Started with standard streams closed, no socket of ours takes their place, and printing is no error."""
+    code = (
+        "import socket, sys\n"
+        "from supervisor.cli.main import open_standard\n"
+        "open_standard()\n"
+        "print('x', flush=True), print('x', file=sys.stderr, flush=True), sys.stdin.read()\n"
+        "sys.exit(socket.socket().fileno() < 3)"
+    )
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
+    assert subprocess.run(command, stdin=subprocess.DEVNULL, check=False, timeout=60).returncode == 0
+
+
 GOOD = "example.org {\n bind 127.0.0.1\n cache 30\n forward . 192.0.2.1\n}\n"
 
 
