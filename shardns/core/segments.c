@@ -12,6 +12,7 @@ static_assert(offsetof(struct shd_slot_segment, process) == 64 && offsetof(struc
 static_assert(offsetof(struct shd_slot_segment, marks) % 64 == 0, "slot segment");
 static_assert(offsetof(struct shd_upstream_segment, process) == 128 && offsetof(struct shd_upstream_segment, done) % 64 == 0, "upstream segment");
 static_assert(sizeof(((struct shd_upstream_segment *)0)->done) == SHD_SLOTS_MAX * sizeof(struct shd_ask_done), "done");
+static_assert(sizeof(struct shd_ledger) == 64 + 2 * 131072, "ledger");
 
 uint64_t shd_slot_segment_size(const struct shd_geometry *geometry)
 {

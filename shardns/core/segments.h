@@ -28,6 +28,16 @@ struct shd_slot_segment {
     struct shd_mark marks[1];  /* really shd_table_marks_size octets */
 };
 
+/* The counts that the upstream process keeps outside of C, for its successor (upstream/ledger.py): it writes the half that is
+ * not in use, then its size, then counts turn up, so that a kill at any moment leaves one whole half. Written and read by that
+ * process alone. */
+struct shd_ledger {
+    uint32_t turn;               /* odd or even: the half in use; 0: none yet */
+    uint32_t size[2];            /* octets of each half in use */
+    uint32_t pad[13];
+    uint8_t halves[2][131072];
+};
+
 struct shd_upstream_segment {
     struct shd_segment_head head;
     SHD_ATOMIC(uint32_t) sleeping;   /* the upstream process waits: wake it by the eventfd */
@@ -35,6 +45,7 @@ struct shd_upstream_segment {
     struct shd_process_counters process;
     struct shd_row rows[1024];
     struct shd_ask_done done[128];
+    struct shd_ledger ledger;
 };
 
 uint64_t shd_slot_segment_size(const struct shd_geometry *geometry);

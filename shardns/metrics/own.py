@@ -147,5 +147,7 @@ def supervisor(sources: Sources) -> Iterator[Metric]:
     yield CounterMetricFamily("shardns_reloads", "Reloads that took over.", control.reloads)
     yield GaugeMetricFamily("shardns_http_busy", "Health and metrics ports that are still taken.", control.http_busy)
     yield CounterMetricFamily(
-        "shardns_log_lines_lost", "Lines that standard output did not take from the upstream process.", log.lost()
+        "shardns_log_lines_lost",
+        "Lines that standard output did not take from the upstream process.",
+        log.lost() + sources.lines_lost,
     )

@@ -167,7 +167,7 @@ class Control:
 
 @dataclass(slots=True)
 class LocalCounts:
-    """Counts of the plugins that answer by themselves; never reset while the process lives."""
+    """Counts of the plugins that answer by themselves."""
 
     hosts_entries: dict[str, int] = field(default_factory=dict)
     """By the path of the hosts file: its entries and those of the Corefile."""
@@ -203,4 +203,6 @@ class Sources:
     health_failures: int = 0
     panics: int = 0
     """Queries under which our own code failed."""
+    lines_lost: int = 0
+    """Log lines that earlier upstream processes lost."""
     local: LocalCounts = field(default_factory=LocalCounts)

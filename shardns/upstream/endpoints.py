@@ -8,7 +8,7 @@ and is not about to stop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic, monotonic_ns
@@ -84,12 +84,16 @@ def ready_response(unwell: Collection[str], *, is_serving: bool, is_draining: bo
 class Endpoints:
     """The three handlers of the upstream process. Set is_serving and is_draining as they come true."""
 
-    def __init__(self, page: Page, worker_count: int, *, silent_s: float = SILENT_S) -> None:
+    def __init__(
+        self, page: Page, worker_count: int, *, silent_s: float = SILENT_S, shows: Callable[[], None] = lambda: None
+    ) -> None:
+        """shows: called after a page was made and before it is sent."""
         self.is_serving = False
         self.is_draining = False
         self._page = page
         self._worker_count = worker_count
         self._silent_s = silent_s
+        self._shows = shows
 
     def routes(self, plugins: Collection[str]) -> Routes:
         """The paths of an address that these plugins (of PATHS) name."""
@@ -106,7 +110,9 @@ class Endpoints:
 
     async def metrics(self) -> Response:
         """/metrics."""
-        return Response(HTTPStatus.OK, await self._page.render(), CONTENT_TYPE)
+        page = await self._page.render()
+        self._shows()
+        return Response(HTTPStatus.OK, page, CONTENT_TYPE)
 
     def _faults(self) -> dict[str, str]:
         """Who is not well now."""

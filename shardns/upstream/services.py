@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 
 import shardns
-from shardns.core import lib
+from shardns.core import ffi, lib
 from shardns.metrics import (
     CacheCounts,
     CacheView,
@@ -34,9 +34,13 @@ from shardns.upstream.chain import Routes
 from shardns.upstream.endpoints import Endpoints, HealthPoll
 from shardns.upstream.flights import Flights
 from shardns.upstream.http import HttpServer
-from shardns.upstream.memory import NONE, Memory
+from shardns.upstream.ledger import Ledger
+from shardns.upstream.memory import NONE, CData, Memory
 from shardns.upstream.operations import TableOperations, numbers
 from shardns.upstream.operator import OperatorServer, allowed_uids
+
+SAVE_S = 1.0
+"""Between two savings of the counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +71,16 @@ class Services:
         routes.local.count_panic = self._count_panic
         self._reload = reload
         self._page = Page(self.sources)
-        self.endpoints = Endpoints(self._page, wiring.worker_count)
+        self._ledger = Ledger(memory.own.ledger, routes.stats, flights.counts, self.sources, self._caps(wiring.plan))
+        self.endpoints = Endpoints(self._page, wiring.worker_count, shows=self._ledger.save)
         self._server = HttpServer()
         self._operator: OperatorServer | None = None
         self._poll: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Serve on every HTTP socket that there is."""
+        """Serve on every HTTP socket that there is, counting on from where our predecessor was."""
+        self._ledger.restore()
+        self._save()
         for key, sock in self._wiring.http.items():
             await self._listen(key, sock)
         plan = self._wiring.plan
@@ -95,12 +102,18 @@ class Services:
         self.endpoints.is_draining = True
 
     async def stop(self) -> None:
-        """Close all connections."""
+        """Close all connections; leave the counts to our successor."""
+        self._ledger.save()
         if self._poll is not None:
             self._poll.cancel()
         if self._operator is not None:
             self._operator.close()
         self._server.close()
+
+    def _save(self) -> None:
+        """Keep the counts, now and every second, so that a kill costs little of them."""
+        self._ledger.save()
+        asyncio.get_running_loop().call_later(SAVE_S, self._save)
 
     async def _listen(self, key: str, sock: socket.socket) -> None:
         await self._server.listen(sock, self.endpoints.routes(plugins_at(self._wiring.plan, key)))
@@ -169,6 +182,15 @@ class Services:
             views.append(CacheView(config.label, rows, _Counts(self._memory, self._memory.cap_of(block.index))))
         return views
 
+    def _caps(self, plan: Plan) -> dict[str, CData]:
+        """The table's count of each cache, by the label that its evictions are shown under."""
+        found: dict[int, str] = {}
+        for block in plan.blocks:
+            config = block.plugins.get(cache.NAME)
+            if isinstance(config, cache.Config):
+                found.setdefault(self._memory.cap_of(block.index), config.label)
+        return {label: ffi.addressof(self._memory.caps, cap) for cap, label in found.items()}
+
     def _table_use(self) -> TableUse:
         use = self._memory.use()
         return TableUse(
@@ -178,7 +200,7 @@ class Services:
             use.pages_used,
             use.pages_total,
             [(use.class_size[i], use.class_entries[i]) for i in range(lib.SHD_CLASSES)],
-            use.refusals,
+            use.refusals + self._ledger.refusals,
         )
 
     def _control(self) -> Control:
