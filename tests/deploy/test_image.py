@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,19 @@ def test_contents(image):
         assert {path.name for path in sources} >= {"loop.py", "flights.py"}
         assert [path for path in sources if not list(path.parent.glob(f"__pycache__/{path.stem}.*.pyc"))] == []
     assert size < ENOUGH
+
+
+def test_archive(image):
+    """The OCI archive that `make image` leaves carries the name and tag that the manifests ask for."""
+    asked = (DEPLOY / "base/daemonset.yaml").read_text().partition("image: ")[2].split()[0]
+    (archive,) = containers.IMAGES.glob("*.tar")
+    with tarfile.open(archive) as files:
+        index = files.extractfile("index.json")
+        assert index is not None
+        (manifest,) = json.load(index)["manifests"]
+    assert manifest["annotations"]["org.opencontainers.image.ref.name"] == asked
+    assert archive.name == f"{asked.replace(':', '-')}.tar"
+    assert containers.podman("image", "exists", f"localhost/{asked}", check=False).returncode == 0
 
 
 def test_size(image):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,15 +55,24 @@ class Node:
 
     @contextlib.contextmanager
     def run(
-        self, *flags: str, host: str = "127.0.0.11", env: Mapping[str, str] | None = None, is_set_up: bool = False
+        self,
+        *flags: str,
+        host: str = "127.0.0.11",
+        env: Mapping[str, str] | None = None,
+        is_set_up: bool = False,
+        before: Sequence[str] = (),
     ) -> Iterator[Shardns]:
-        """A shardns from the moment it serves; is_set_up: with interface and rules."""
+        """A shardns from the moment it serves.
+
+        is_set_up   with interface and rules
+        before      words to put before the command
+        """
         name = f"shardns-test-{os.getpid()}-{self.namespace.name}"
         own = ["-shm-name", name, "-control", f"@{name}"]
         own += [] if is_set_up else ["-setupinterface=false", "-setupiptables=false"]
         own += ["-watch-interval", f"{INTERVAL_S}s", "--workers", "2"]
         pid_file = self.home / "node-cache.pid"
-        command = [*self.namespace.command(program.PROGRAM), *flags, "-pidfile", str(pid_file), *own]
+        command = [*self.namespace.command(*before, program.PROGRAM), *flags, "-pidfile", str(pid_file), *own]
         try:
             with running(
                 "shardns",
@@ -290,6 +299,19 @@ def test_resolv_conf(node, cluster_dns):
         node.namespace.write_etc("resolv.conf", "nameserver 127.0.0.14\n")
         made.wait_event("generation.drained")
         assert asks("www.example.org") == ("NOERROR", [fake.address_text("www.example.org")])
+
+
+def test_resolved(node, cluster_dns):
+    """A resolv.conf that names systemd-resolved's stub is followed to the file behind it, which is watched too."""
+    node.namespace.write_etc("resolv.conf", "nameserver 127.0.0.53\noptions edns0\n")
+    folder = "/run/systemd/resolve"
+    script = f"mount -t tmpfs tmpfs /run; mkdir -p {folder}; echo nameserver {UPSTREAM} >{folder}/resolv.conf"
+    with node.run(*node.official(), before=["sh", "-c", f'{script}; exec "$@"', "sh"]) as made:
+        four_blocks("127.0.0.11")
+        (warned,) = made.events("config.warned")
+        assert "systemd-resolved's stub 127.0.0.53; /run/systemd/resolve/resolv.conf is used instead" in str(warned)
+        Path(f"/proc/{made.process.pid}/root{folder}/resolv.conf").write_text("nameserver 127.0.0.99\n")
+        wait_until(lambda: rcode(ask("other.example.org", host="127.0.0.11", port=53)) == "SERVFAIL", within_s=10)
 
 
 def test_bad_template_and_signal(node, cluster_dns):
