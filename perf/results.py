@@ -26,10 +26,13 @@ def verdict(figure: Figure, *, is_quick: bool) -> str:
 
 
 def print_table(found: Mapping[str, Outcome], *, is_quick: bool) -> list[str]:
-    """Print every figure; the names of those outside their bounds."""
+    """Print every figure; the names of those outside their bounds, and of benchmarks that failed."""
     missed = []
     print(f"\n{'figure':<72} {'value':<20} {'rounds':<15} {'bound':>6} {'aim':>6}")
-    for outcome in found.values():
+    for name, outcome in found.items():
+        if outcome.failure:
+            print(f"{name}: failed: {outcome.failure.splitlines()[0]}")
+            missed.append(name)
         for figure in outcome.figures:
             bound = figure.quick if is_quick else figure.must
             said = verdict(figure, is_quick=is_quick)

@@ -74,10 +74,9 @@ def under_misses(site: Site, extent: Extent, progress: Progress) -> Outcome:
     beside: dict[str, list[float]] = {name: [] for name in names}
     curves: dict[str, list[tuple[float, float]]] = {}
     with running(site, names, progress) as servers:
-        for server in servers:
-            _warm(site, server)
         for turn in range(extent.rounds + 2):
             for server in servers:
+                _warm(site, server)  # again: misses fill a block's 9,984 entries, and of each burst of equals some go
                 quiet = load.paced(server, load.Stream(RATE, extent.seconds, HOT_NAMES))
                 misses = load.start(server, load.Stream(RATE, extent.seconds + 0.4, 0, f"u{turn}x"))
                 asked = server.asked()
