@@ -62,6 +62,7 @@ class Connections:
         max_links: int,
     ) -> None:
         """max_links are the connections it usually may have, those being dialled included."""
+        self.turn = owner.turn
         self.current: TcpLink | None = None  # takes the queries of this turn; None: choose
         self._target = target
         self._stats = target.stats
@@ -100,6 +101,21 @@ class Connections:
         self._queue.append(ask)
         self._stats.tcp_waited += 1
         return True
+
+    def first_choice(self, now: float) -> TcpLink | None:
+        """The connection for the queries of this turn, where nothing needs a thought: all are well and none is busy."""
+        links = self._links
+        if len(links) < WANTED or self._health.fails or self._habits.serial(now):
+            return None
+        best = links[0]
+        for link in links:
+            mux = link.mux
+            if link.retiring or link.suspect_since or link.stuffed or mux.waiting or mux.late:
+                return None
+            if link.used < best.used:
+                best = link
+        self.current = best
+        return best
 
     def refusal_text(self) -> str:
         """Why submit said no."""
@@ -214,7 +230,13 @@ class Connections:
         self._stats.dials += 1
         self._owner.stirred()
         target = self._target
-        self._dials.append(TcpLink(self, self._loop, target.family, target.address, target.label, self._ids, now))
+        try:
+            link = TcpLink(self, self._loop, target.family, target.address, target.label, self._ids, now)
+        except OSError as error:  # no descriptor left, no memory for a socket
+            self._stats.dial_failures += 1
+            self._health.dial_failed(now, dial_text("tcp", target.label, error.errno or errno.EIO))
+        else:
+            self._dials.append(link)
 
     def link_opened(self, link: TcpLink, now: float) -> None:
         """A dial worked: send what waits, retire what it replaces."""
@@ -273,7 +295,7 @@ class Connections:
             self._answers += len(found)
             if self._health.dial_failures:
                 self._health.dial_worked()
-            if not self._habits.parallel:
+            if not self._habits.parallel and (mux.waiting or len(found) > 1 or found[0][0].trouble is not None):
                 self._habits.answered(mux, found, now)
             self._target.rtt.observe(now - found[-1][2])
             self._owner.answered(self._target, found, now)

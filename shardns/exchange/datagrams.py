@@ -30,7 +30,7 @@ class Datagrams:
         self._loop = loop
         self._dice = dice
         self._ids = ids
-        self._poller = UdpPoller(loop)
+        self._poller = UdpPoller(loop, owner.turn)
         self._waiting: dict[Ask, UdpLink] = {}  # before their first time-out, in the order of sending
         self._sockets: dict[UdpLink, None] = {}  # open, oldest first
 

@@ -24,13 +24,12 @@ from itertools import count
 from time import monotonic
 
 from shardns.dns import codes, message, names
-from shardns.exchange.ask import ASK_LIMIT_S, MAX_CLOSINGS, MAX_SENDINGS, RETRY_AT_S, Ask, Trouble
+from shardns.exchange.ask import ASK_LIMIT_S, MAX_CLOSINGS, RETRY_AT_S, Ask, Trouble
 from shardns.exchange.config import PoolConfig
 from shardns.exchange.connections import GROW_ASKS
 from shardns.exchange.health import NEVER
 from shardns.exchange.ids import Ids
 from shardns.exchange.outcome import (
-    NO_HEALTHY,
     POOL_CLOSED,
     UNPARSABLE,
     WRONG_QUESTION,
@@ -39,12 +38,13 @@ from shardns.exchange.outcome import (
     limit_text,
 )
 from shardns.exchange.peer import Peer
-from shardns.exchange.policy import Policy
 from shardns.exchange.reply import GOOD, RCODE, Verdict, as_truncated, bare_error, judge
+from shardns.exchange.routing import Routing
 from shardns.exchange.rtt import HEDGE_MIN_S
 from shardns.exchange.stats import Histogram, PoolStats
 from shardns.exchange.target import Target
 from shardns.exchange.tcp import TcpLink
+from shardns.exchange.turn import Turn
 from shardns.exchange.udp_socket import UdpLink
 
 CHECK_LIMIT_S = 1.0
@@ -59,13 +59,18 @@ MAX_LINKS = 4
 class Pool:
     """Asks the upstreams of one `forward`. Everything happens in the loop's thread."""
 
-    def __init__(self, config: PoolConfig, stats: PoolStats, *, loop: asyncio.AbstractEventLoop) -> None:
-        """No connection is made before the first query. Raises OSError for a host that is no address."""
+    def __init__(
+        self, config: PoolConfig, stats: PoolStats, *, loop: asyncio.AbstractEventLoop, turn: Turn | None = None
+    ) -> None:
+        """No connection is made before the first query. Raises OSError for a host that is no address.
+
+        turn    the loop's, where others share it
+        """
         self._config = config
         self._stats = stats
         self._loop = loop
+        self.turn = turn or Turn(loop)
         self._dice = random.Random()
-        self._policy = Policy(config.policy, len(config.upstreams), self._dice)
         ids = Ids()
         max_links = max(2, MAX_LINKS // len(config.upstreams))
         self._peers = [
@@ -82,6 +87,7 @@ class Pool:
             )
             for index, upstream in enumerate(config.upstreams)
         ]
+        self._routing = Routing(config, self._peers, stats, self._dice, self.stirred)
         self._only = self._peers[0].tcp if len(self._peers) == 1 else None
         self._force_tcp = config.force_tcp
         self._client_decides = not config.force_tcp and not config.prefer_udp
@@ -92,7 +98,7 @@ class Pool:
         )
         self._dirty: list[TcpLink] = []  # have frames to write
         self._failed: list[tuple[Ask, Outcome]] = []  # failed inside ask(): told from the loop
-        self._turn: asyncio.Handle | None = None
+        self._is_put_off = False  # _end_turn
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
         self._stalled = False  # the last tick came late
@@ -116,30 +122,23 @@ class Pool:
         self._active += 1
         only = self._only
         if only is not None and ask.by_tcp:
-            link = only.current
             # The way of nearly every query: one upstream, a connection that is up and has room.
+            link = only.current or only.first_choice(now)
             if link is not None and len(link.mux.waiting) < GROW_ASKS:
                 mux = link.mux
                 if not mux.out:
                     self.woken(link)
                 mux.send(ask, now)
                 return
-        if self._closed or not self._route(ask, now):
+        if self._closed or not self._routing.send(ask, now):
             self._fail_soon(ask)
-
-    def flush(self) -> None:
-        """Write now what asks put on connections, instead of at the end of the loop's turn: saves one turn."""
-        if self._turn is not None:
-            self._turn.cancel()
-            self._end_turn()
 
     async def close(self) -> None:
         """Close all sockets; queries that wait end with CLOSED. Later queries do so too."""
         self._closed = True
-        for handle in (self._turn, self._timer):
-            if handle is not None:
-                handle.cancel()
-        self._turn = self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         asks = [ask for peer in self._peers for ask in peer.close()]
         asks += [ask for _, _, ask in self._later]
         self._later.clear()
@@ -177,81 +176,6 @@ class Pool:
     def _take_failed(self) -> list[tuple[Ask, Outcome]]:
         failed, self._failed = self._failed, []
         return failed
-
-    # ------------------------------------------------------------------------------------------------ routing
-
-    def _route(self, ask: Ask, now: float, avoid: Peer | None = None) -> bool:
-        """Send the ask to the first upstream in the policy's order that takes it; False when none does.
-
-        Those that failed for this ask already are left out, and so is avoid. The reason for a False is in the ask's
-        trouble.
-        """
-        trouble = ask.trouble
-        failed = trouble.failed if trouble is not None else 0
-        spared = down = 0
-        attempts = self._config.max_connect_attempts
-        for index in self._policy.order():
-            peer = self._peers[index]
-            if peer.health.down:
-                down += 1
-            if failed >> index & 1 or peer is avoid:
-                continue
-            if peer.health.down:
-                spared |= 1 << index
-            elif attempts and failed.bit_count() >= attempts:
-                return False
-            elif self._submit(peer, ask, now):
-                return True
-            else:
-                failed = ask.troubled().failed
-        if avoid is not None:
-            return False
-        if down == len(self._peers):
-            return self._route_broken(ask, now, spared)
-        return any(self._submit(peer, ask, now) for peer in self._peers if spared >> peer.index & 1)
-
-    def _route_broken(self, ask: Ask, now: float, spared: int) -> bool:
-        """Every upstream is down: take it that the checks are broken and try a random one, or fail."""
-        self._stats.healthcheck_broken += 1
-        if self._config.failfast:
-            trouble = ask.troubled()
-            trouble.failure, trouble.detail, trouble.label = Failure.ALL_DOWN, NO_HEALTHY, ""
-            return False
-        left = [peer for peer in self._peers if spared >> peer.index & 1]
-        return bool(left) and self._submit(self._dice.choice(left), ask, now)
-
-    def _submit(self, peer: Peer, ask: Ask, now: float, avoid: TcpLink | None = None) -> bool:
-        """Send the ask to this upstream, or note why not."""
-        if peer.submit(ask, now, avoid=avoid):
-            self.stirred()
-            return True
-        trouble = ask.troubled()
-        trouble.failed |= 1 << peer.index
-        trouble.failure, trouble.detail, trouble.label = Failure.REFUSED_CONNECT, peer.tcp.refusal_text(), peer.label
-        return False
-
-    def _ask_again(self, ask: Ask, trouble: Trouble, peer: Peer, place: object, now: float, *, other: bool) -> bool:
-        """Send the ask once more while it waits elsewhere; False when its limit is reached or nobody takes it.
-
-        other: rather to another upstream than to the same one, whose place it should not meet again.
-        """
-        attempts = self._config.max_connect_attempts
-        if trouble.sendings >= (min(attempts, MAX_SENDINGS) if attempts else MAX_SENDINGS):
-            return False
-        avoid = place if isinstance(place, TcpLink) else None
-        before = (trouble.failed, trouble.failure, trouble.detail, trouble.label)
-        stay = not other and avoid is not None and ask.by_tcp and peer.tcp.has_other(avoid, ask.sent)
-        if not (
-            (stay and self._submit(peer, ask, now, avoid))
-            or (len(self._peers) > 1 and self._route(ask, now, peer))
-            or self._submit(peer, ask, now, avoid)
-        ):
-            # It still waits where it was: this is no reason to call that place failed.
-            trouble.failed, trouble.failure, trouble.detail, trouble.label = before
-            return False
-        trouble.places += 1
-        trouble.sendings += 1
-        return True
 
     # ------------------------------------------------------------------------------------------------ answers
 
@@ -311,7 +235,7 @@ class Pool:
         ask.by_tcp = True
         now = monotonic()
         peer.stats.retries += 1
-        if self._submit(peer, ask, now) or self._route(ask, now):
+        if self._routing.send_to(peer, ask, now) or self._routing.send(ask, now):
             trouble.places += 1
         elif not trouble.places:
             self._fail(ask)
@@ -323,7 +247,7 @@ class Pool:
         now = monotonic()
         again = not trouble.malformed and not trouble.pinned
         trouble.malformed = True
-        if again and self._ask_again(ask, trouble, peer, trouble.place, now, other=True):
+        if again and self._routing.send_again(ask, trouble, peer, trouble.place, now, other=True):
             trouble.places -= 1
             peer.stats.retries += 1
             return
@@ -346,7 +270,7 @@ class Pool:
             trouble.failure = Failure.CLOSED
         if trouble.places:
             return
-        if trouble.pinned or trouble.closings > MAX_CLOSINGS or not self._route(ask, now):
+        if trouble.pinned or trouble.closings > MAX_CLOSINGS or not self._routing.send(ask, now):
             self._fail(ask)
             return
         trouble.places += 1
@@ -368,7 +292,7 @@ class Pool:
             peer.tcp.suspect(link, ask.sent, now)
         elif link is None and len(self._peers) == 1:
             return
-        if self._ask_again(ask, trouble, peer, link, now, other=not isinstance(link, TcpLink)):
+        if self._routing.send_again(ask, trouble, peer, link, now, other=not isinstance(link, TcpLink)):
             if isinstance(link, UdpLink):
                 peer.stats.retries += 1
                 peer.health.trouble(now)
@@ -402,7 +326,7 @@ class Pool:
         # would be more load with another asking, not more hope. Where they die it is asked again anyway.
         if self._only is not None and ask.by_tcp and (trouble.places > 1 or trouble.place is None):
             return
-        if self._ask_again(ask, trouble, peer, trouble.place, now, other=True):
+        if self._routing.send_again(ask, trouble, peer, trouble.place, now, other=True):
             peer.stats.retries += 1
 
     def _fail(self, ask: Ask) -> None:
@@ -433,17 +357,19 @@ class Pool:
     def woken(self, link: TcpLink) -> None:
         """A link gets its first frame of this turn."""
         self._dirty.append(link)
-        if self._turn is None:
-            self._turn = self._loop.call_soon(self._end_turn)
+        if not self._is_put_off:
+            self._is_put_off = True
+            self.turn.put_off(self._end_turn)
 
     def stirred(self) -> None:
         """Something has begun: the turn's end sees that the timer comes in time."""
-        if self._turn is None and not self._closed:
-            self._turn = self._loop.call_soon(self._end_turn)
+        if not self._is_put_off and not self._closed:
+            self._is_put_off = True
+            self.turn.put_off(self._end_turn)
 
     def _end_turn(self) -> None:
         """Write the frames of all connections, tell of failures, and see that the timer comes in time."""
-        self._turn = None
+        self._is_put_off = False
         now = monotonic()
         while self._dirty:
             dirty, self._dirty = self._dirty, []

@@ -13,6 +13,7 @@ from shardns.exchange.reply import Verdict
 from shardns.exchange.rtt import Rtt
 from shardns.exchange.stats import UpstreamStats
 from shardns.exchange.tcp import TcpLink
+from shardns.exchange.turn import Turn
 from shardns.exchange.udp_socket import UdpLink
 
 
@@ -33,6 +34,8 @@ class Target:
 
 class Owner(Protocol):
     """The pool, as an upstream's transports see it. `now` is CLOCK_MONOTONIC in seconds."""
+
+    turn: Turn
 
     def answered(self, target: Target, found: list[tuple[Ask, bytes, float]], now: float) -> None:
         """Messages came by TCP: ask, message, when the ask was sent there."""

@@ -17,6 +17,7 @@ from shardns.exchange.ask import Ask
 from shardns.exchange.ids import Ids
 from shardns.exchange.outcome import read_text
 from shardns.exchange.tcp_mux import TcpMux
+from shardns.exchange.turn import Turn
 
 RECEIVE_SIZE = 65536
 """Bytes taken per system call. More costs a fresh mapping per call: the allocator's limit is 128 KiB."""
@@ -38,6 +39,8 @@ MALFORMED_FRAME = -1  # in place of an errno
 
 class Owner(Protocol):
     """Who made a connection."""
+
+    turn: Turn
 
     def flush(self, link: TcpLink, now: float) -> None:
         """Write what the mux has put out."""
@@ -178,6 +181,14 @@ class TcpLink:
             self.owner.link_failed(self, code, monotonic())
 
     def _on_readable(self) -> None:
+        turn = self.owner.turn
+        turn.begin()
+        try:
+            self._read()
+        finally:
+            turn.end()
+
+    def _read(self) -> None:
         mux = self.mux
         for _ in range(_MAX_CHUNKS):
             try:

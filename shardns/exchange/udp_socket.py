@@ -17,6 +17,7 @@ from shardns.exchange.ask import Ask
 from shardns.exchange.ids import Ids
 from shardns.exchange.outcome import read_text
 from shardns.exchange.reply import Verdict
+from shardns.exchange.turn import Turn
 from shardns.exchange.udp import UdpMatch
 
 _RECEIVE_SIZE = 65535
@@ -37,9 +38,10 @@ class Owner(Protocol):
 class UdpPoller:
     """The epoll set of a pool's UDP sockets."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
         """Empty; it takes a descriptor with the first socket."""
         self._loop = loop
+        self._turn = turn
         self._epoll: select.epoll | None = None
         self._links: dict[int, UdpLink] = {}
 
@@ -63,11 +65,16 @@ class UdpPoller:
             self._epoll = None
 
     def _on_ready(self) -> None:
-        if self._epoll is not None:
+        if self._epoll is None:
+            return
+        self._turn.begin()
+        try:
             for fd, _ in self._epoll.poll(0, _MAX_READY):
                 link = self._links.get(fd)  # None: closed by what an earlier one of these set off
                 if link is not None:
                     link.on_readable()
+        finally:
+            self._turn.end()
 
 
 class UdpLink:
@@ -98,10 +105,10 @@ class UdpLink:
         self._sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             self._sock.connect(address)
+            poller.add(self._sock.fileno(), self)
         except OSError:
             self._sock.close()
             raise
-        poller.add(self._sock.fileno(), self)
 
     @property
     def closed(self) -> bool:

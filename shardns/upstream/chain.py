@@ -15,7 +15,7 @@ from shardns import log
 from shardns.core import lib
 from shardns.dns import codes, names
 from shardns.dns.answer import Question
-from shardns.exchange import Failure, Outcome, Pool, PoolConfig, PoolStats, Upstream
+from shardns.exchange import Failure, Outcome, Pool, PoolConfig, PoolStats, Turn, Upstream
 from shardns.plan import Block, Plan
 from shardns.plugins import cache, errors, forward, hosts, template
 from shardns.querylog.errors import ErrorLog
@@ -54,14 +54,14 @@ def pool_config(stanza: forward.Stanza) -> PoolConfig:
 class Route:
     """The way of one block's misses."""
 
-    def __init__(self, block: Block, stats: PoolStats, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, block: Block, stats: PoolStats, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
         """Make the pools; nothing is connected before the first miss."""
         self._loop = loop
         cached = block.plugins.get(cache.NAME)
         self._cache = cached if isinstance(cached, cache.Config) else None
         forwards = block.plugins.get(forward.NAME)
         stanzas = forwards.stanzas if isinstance(forwards, forward.Config) else ()
-        self._ways = [(stanza, Pool(pool_config(stanza), stats, loop=loop)) for stanza in stanzas]
+        self._ways = [(stanza, Pool(pool_config(stanza), stats, loop=loop, turn=turn)) for stanza in stanzas]
         first = stanzas[0] if len(stanzas) == 1 else None
         takes_all = first is not None and not first.excepted and _covers(first.zones, block.zones)
         self._only = self._ways[0][1] if takes_all else None
@@ -132,9 +132,9 @@ class Route:
 class LocalRoute(Route):
     """The way of a block whose own plugins are asked first."""
 
-    def __init__(self, block: Block, stats: PoolStats, shared: Locals) -> None:
+    def __init__(self, block: Block, stats: PoolStats, shared: Locals, turn: Turn) -> None:
         """Read what the plugins read."""
-        super().__init__(block, stats, shared.loop)
+        super().__init__(block, stats, shared.loop, turn)
         self._shared = shared
         self._plugins = shared.plugins_of(list(block.plugins.values()))
         reports = block.plugins.get(errors.NAME)
@@ -169,14 +169,15 @@ class Routes:
     def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop) -> None:
         """Nothing is connected before the first miss."""
         self.stats = PoolStats()
+        self.turn = Turn(loop)
         self.local = Locals(plan, loop)
         self.by_block = {block.index: self._route(block, loop) for block in plan.blocks}
 
     def _route(self, block: Block, loop: asyncio.AbstractEventLoop) -> Route:
         """A block with `forward` only has the short way."""
         if _LOCAL.isdisjoint(block.plugins):
-            return Route(block, self.stats, loop)
-        return LocalRoute(block, self.stats, self.local)
+            return Route(block, self.stats, loop, self.turn)
+        return LocalRoute(block, self.stats, self.local, self.turn)
 
     def tick(self, now_ns: int) -> None:
         """About twice a second."""

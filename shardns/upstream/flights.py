@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from shardns.core import ffi, lib
 from shardns.dns import codes, names
-from shardns.exchange import Failure, Outcome
+from shardns.exchange import Failure, Outcome, Turn
 from shardns.missline import Request
 from shardns.upstream.local import Local
 
@@ -117,6 +117,7 @@ class Flights:
         *,
         loop: asyncio.AbstractEventLoop,
         seen_hinfo: Callable[[Flight], None],
+        turn: Turn | None = None,
     ) -> None:
         """finish: a filled struct shd_finish. routes: by block index. seen_hinfo: told of every HINFO ask (loop)."""
         self._finish = finish
@@ -129,6 +130,7 @@ class Flights:
         self._more = ffi.new("int *")
         self._one = ffi.new("struct shd_taken *")
         self._out = ffi.new("uint8_t[65535]")
+        self._turn = turn or Turn(loop)
         self._flush_due = False
         self._abandoned = False
         self.counts = FlightCounts()
@@ -136,7 +138,7 @@ class Flights:
     # ---- asks
 
     def take(self) -> bool:
-        """Take what waits in the rings; True if there may be more."""
+        """Take what waits in the rings; True if it pays to look again soon: several came, or there may be more."""
         if self._abandoned:
             return False
         count = lib.shd_take(self._finish, monotonic_ns(), self._taken, TAKE, self._more)
@@ -157,7 +159,7 @@ class Flights:
             if qtype == HINFO:
                 self._seen_hinfo(flight)
         lib.shd_finish_flush(self._finish)
-        return bool(self._more[0])
+        return count > 1 or bool(self._more[0])
 
     def take_wire(self, client: WireClient, request: Request) -> None:
         """Take one query of a TCP client."""
@@ -303,7 +305,7 @@ class Flights:
         """Send the replies of this turn of the loop together."""
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self._turn.put_off(self._flush)
 
     def _flush(self) -> None:
         """Send what waits."""

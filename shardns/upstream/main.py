@@ -8,7 +8,6 @@ the next upstream process takes them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import socket
@@ -48,15 +47,19 @@ class UpstreamProcess:
         self._memory = Memory(wiring)
         self._routes = Routes(wiring.plan, loop)
         self._loops = LoopCheck(_loop_targets(wiring), self._fatal)
-        self._flights = Flights(self._memory.finish, self._routes.by_block, loop=loop, seen_hinfo=self._seen_hinfo)
+        self._turn = self._routes.turn
+        self._flights = Flights(
+            self._memory.finish, self._routes.by_block, loop=loop, seen_hinfo=self._seen_hinfo, turn=self._turn
+        )
         self._routes.local.ask = self._flights.ask_ourselves
-        self._misses = MissServer(self._flights.take_wire)
+        self._misses = MissServer(self._flights.take_wire, self._turn)
         self._services = Services(
             wiring, self._memory, self._routes, self._flights, reload=lambda: self._say(Word.RELOAD)
         )
         self._ended = loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._own = self._memory.own
+        self._wake_fd = wiring.wake_fd
         self._taking = False
         self._log: LogThread | None = None
         if self._memory.log_ring is not None:
@@ -100,17 +103,19 @@ class UpstreamProcess:
 
     def _woken(self) -> None:
         """A worker has put asks."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wiring.wake_fd)
+        try:  # noqa: SIM105 - done for each miss that comes alone, and contextlib.suppress takes longer than the read
+            os.eventfd_read(self._wake_fd)
+        except BlockingIOError:
+            pass
         if not self._taking:
             self._take()
 
     def _take(self) -> None:
-        """Take asks; as long as some come, look again at the next turn of the loop instead of being woken."""
+        """Take asks; as long as several come at a time, look again at the next turn of the loop without being woken."""
         self._own.sleeping = 0
-        before = self._flights.counts.started + self._flights.counts.joined
-        more = self._flights.take()
-        self._taking = more or self._flights.counts.started + self._flights.counts.joined != before
+        self._turn.begin()
+        self._taking = self._flights.take()
+        self._turn.end()
         if not self._taking:
             self._own.sleeping = 1
             self._taking = self._flights.waiting()

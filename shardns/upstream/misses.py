@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 from shardns.errors import Malformed
+from shardns.exchange import Turn
 from shardns.missline import Request, RequestReader, pack_answer
 
 MAX_UNSENT = 16 << 20
@@ -18,9 +19,10 @@ Take = Callable[["Line", Request], None]
 class Line(asyncio.Protocol):
     """One worker's connection."""
 
-    def __init__(self, take: Take, lines: set[Line]) -> None:
+    def __init__(self, take: Take, turn: Turn, lines: set[Line]) -> None:
         """take: what to do with each request. lines: the set of open lines, kept by themselves."""
         self._take = take
+        self._turn = turn
         self._lines = lines
         self._reader = RequestReader()
         self._transport: asyncio.Transport | None = None
@@ -44,15 +46,19 @@ class Line(asyncio.Protocol):
         except Malformed:
             self._abort()
             return
-        for request in requests:
-            self._take(self, request)
+        self._turn.begin()
+        try:
+            for request in requests:
+                self._take(self, request)
+        finally:
+            self._turn.end()
 
     def answer(self, request: Request, wire: bytes) -> None:
         """Queue the reply to request (empty: the client gets none) for the end of this turn of the loop."""
         if self._transport is None:
             return
         if not self._answers:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._turn.put_off(self._flush)
         self._answers.append(pack_answer(request.id, wire))
 
     def _flush(self) -> None:
@@ -80,16 +86,19 @@ class Line(asyncio.Protocol):
 class MissServer:
     """Accepts the workers' lines on the socket that the supervisor holds."""
 
-    def __init__(self, take: Take) -> None:
-        """take: what to do with each request."""
+    def __init__(self, take: Take, turn: Turn) -> None:
+        """take: what to do with each request. turn: the loop's."""
         self._take = take
+        self._turn = turn
         self._lines: set[Line] = set()
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self, listening: socket.socket) -> None:
         """Serve on listening, which stays the caller's."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Line(self._take, self._lines), sock=listening.dup())
+        self._server = await loop.create_unix_server(
+            lambda: Line(self._take, self._turn, self._lines), sock=listening.dup()
+        )
 
     def close(self) -> None:
         """Stop accepting, send what is queued."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
+from shardns.exchange import Failure
 from tests.unit.exchange.driven import Link, World, stopping
 
 
@@ -117,3 +121,25 @@ def test_serial_upstream_that_is_starved_gets_no_more_connections(world):
     assert world.loop.now < 1006
     world.paced(3000, 1.0, number)
     assert sum(not link.closed for link in world.links) <= allowed < 32
+
+
+def test_no_descriptor_left_is_a_failed_dial(world, monkeypatch):
+    """A process out of descriptors says so, waits before it dials again, and asks when there are some."""
+    dials = 0
+
+    def none_left(*_: object) -> None:
+        nonlocal dials
+        dials += 1
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shardns.exchange.connections.TcpLink", none_left)
+        world.paced(300, 1.0, number)
+    assert len(world.outcomes) == 300
+    assert {outcome.failure for _, outcome, _ in world.outcomes} == {Failure.REFUSED_CONNECT}
+    assert world.outcomes[0][1].detail == "dial tcp 192.0.2.53:53: connect: too many open files"
+    assert dials < 20
+    world.loop.run(3.0)
+    world.ask("www.example.org")
+    world.loop.run(1.0)
+    assert world.outcomes[-1][1].wire

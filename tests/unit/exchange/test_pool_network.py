@@ -106,7 +106,7 @@ async def test_own_stall_is_not_held_against_the_upstream(count):
         async with Client(port, force_tcp=True) as client:
             await client.ask()
             futures = [client.ask(f"n{n}.example.org.") for n in range(count)]
-            client.pool.flush()
+            client.pool.turn.end()
             time.sleep(0.3)  # noqa: ASYNC251 - the stall
             client.pool._tick()
             await asyncio.gather(*futures)

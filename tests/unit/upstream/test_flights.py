@@ -128,6 +128,18 @@ def test_many_asks_one_question(play):
     play(scene, FakeRoute())
 
 
+@pytest.mark.parametrize("asks, pays", [(0, False), (1, False), (2, True)])
+def test_when_to_look_again(play, asks, pays):
+    """Where several asks came together more may follow at once; one that came alone is no reason to look again."""
+
+    async def scene(stage: Stage) -> None:
+        for number in range(asks):
+            stage.world.put_ask(query(f"n{number}.example.org."))
+        assert stage.flights.take() is pays
+
+    play(scene, FakeRoute())
+
+
 def test_no_answer_is_servfail(play):
     """A flight that fails is SERVFAIL to all who wait, and reported once."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from shardns.exchange import Turn
 from shardns.missline import AnswerReader, Request, pack_request
 from shardns.upstream.misses import Line, MissServer
 
@@ -29,7 +30,7 @@ def play(octets: list[bytes], *, wanted: int) -> list[tuple[int, bytes]]:
         ours.bind(b"")
         ours.listen()
         ours.setblocking(False)
-        server = MissServer(take)
+        server = MissServer(take, Turn(asyncio.get_running_loop()))
         await server.start(ours)
         reader, writer = await asyncio.open_unix_connection(ours.getsockname())
         for piece in octets:
@@ -70,6 +71,8 @@ def test_nonsense_cuts_the_line():
 
 def test_an_answer_to_a_line_that_is_gone():
     """Nothing happens: the worker asks again on its next line."""
-    line = Line(lambda *_: None, set())
+    loop = asyncio.new_event_loop()
+    line = Line(lambda *_: None, Turn(loop), set())
     line.answer(request(1), b"reply")
     line.close()
+    loop.close()
