@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shardns.corefile import Directive, Token, ZoneKey
-from shardns.errors import ConfigError, Problems
+from shardns.errors import ConfigError, Problems, shown
 from shardns.plugins import api, order
 
 
@@ -49,4 +49,4 @@ def unknown(directive: Directive) -> ConfigError:
         hint = "a Corefile with several server blocks needs braces around each"
     else:
         hint = api.did_you_mean(name, order.BUILT_NAMES)
-    return ConfigError(directive.at, f"Unknown directive '{name}'", hint=hint)
+    return ConfigError(directive.at, f"Unknown directive '{shown(name)[1:-1]}'", hint=hint)

@@ -7,7 +7,6 @@ end in _s where they are seconds. Two equal Configs mean the same behaviour: no 
 
 from __future__ import annotations
 
-import difflib
 import enum
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -142,6 +141,8 @@ def _unknown_option(plugin: str, line: Directive, known: Collection[str], refuse
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """A hint with the known words nearest to word, or with all of them if they are few; may be empty."""
+    import difflib  # noqa: PLC0415 - for errors only
+
     near = difflib.get_close_matches(word.lower(), known, n=2, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
@@ -169,10 +170,11 @@ def arguments(plugin: str, directive: Directive, least: int, most: int | None = 
 
 
 def syntax(plugin: str, word: str) -> str:
-    """How a directive or option is written, from the head of the plugin's module; empty where that does not say."""
+    """How a directive or option is written, from the head of the plugin's module; empty where it is but the word."""
     head = (sys.modules[f"shardns.plugins.{plugin}"].__doc__ or "").splitlines()
     found = next((line.strip() for line in head if line.split()[:1] == [word]), "")
-    return found.partition("  ")[0].removesuffix(" {")
+    found = found.partition("  ")[0].removesuffix(" {")
+    return "" if found == word else found
 
 
 def _count(number: int) -> str:
@@ -257,8 +259,10 @@ def address(plugin: str, token: Token) -> Address:
 
 
 def _with_port(text: str) -> str:
-    """What the half of an address was probably meant to be."""
-    if ":" in text:
+    """What a text that is no address with a port was probably meant to be."""
+    if "://" in text:
+        return text.partition("://")[2].rstrip("/")
+    if is_ip(text) and ":" in text:
         return f"[{text}]:PORT"
     return f":{text}" if text.isdigit() else f"{text}:PORT"
 

@@ -45,6 +45,10 @@ def _rules(directive: Directive, scope: api.Scope) -> list[Rule]:
     if args and "{" in args[-1].text:
         form = _format(args[-1], scope)
         args = args[:-1]
+    for token in args:
+        if "{" in token.text:
+            hint = "put all of it in quotes"
+            raise ConfigError(token.at, "log: the format is one word, and the last", got=token.text, hint=hint)
     none: tuple[str, ...] = ()
     classes = api.options(NAME, none, directive, scope, {"class": _class}, repeatable={"class"})
     zones = api.zones(NAME, args) or (".",)

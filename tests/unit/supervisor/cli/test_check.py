@@ -92,7 +92,17 @@ END = " forward . 192.0.2.53\n}\n"
             ". {\n bind 127.0.0.1\n health 127.0.0.1:53\n" + END,
             ["F:3:2: health: 127.0.0.1:53 is an address that DNS is served on (give it another port)"],
         ),
+        (
+            ". {\n ready http://192.0.2.1:8181\n" + END,
+            ['F:2:8: ready: an address has the form host:port: got "http://192.0.2.1:8181" (write 192.0.2.1:8181)'],
+        ),
         # words
+        (
+            ". {\n log . {remote} {name}\n" + END,
+            ['F:2:8: log: the format is one word, and the last: got "{remote}" (put all of it in quotes)'],
+        ),
+        (". {\n loop x\n" + END, ['F:2:7: loop takes no argument: got "x"']),
+        (". {\n \u200bcache 30\n" + END, ["F:2:2: Unknown directive '\\u200bcache' (did you mean cache?)"]),
         (
             ". {\n kubernetes cluster.local\n" + END,
             ["F:2:2: plugin kubernetes is not in this version (remove it; docs/plugins lists those that are)"],
