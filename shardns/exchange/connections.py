@@ -178,7 +178,9 @@ class Connections:
         return None if self._is_worth_waiting(now, forced=False) else best
 
     def _room(self, link: TcpLink, now: float) -> int:
-        """How many asks may be on this connection of a serial upstream at a time."""
+        """How many asks may be on this connection at a time."""
+        if not self._habits.serial(now):
+            return MAX_ASKS
         depth = self._habits.depth(self._target.rtt.mean_s)
         limit = self._habits.limit(now)
         return min(depth, limit - link.taken) if limit else depth
@@ -188,7 +190,7 @@ class Connections:
         return MAX_SERIAL_LINKS if self._habits.limit(now) else self._growth.links
 
     def _feed(self, link: TcpLink, now: float) -> None:
-        """Give this connection of a serial upstream, which has just become free, what waits for one."""
+        """Give this connection, which is new or has just become free, what waits for one."""
         while (queue := self._queue_late or self._queue) and _is_well(link) and len(link.mux) < self._room(link, now):
             ask = queue.popleft()
             if ask.trouble is None or not ask.trouble.finished:
@@ -249,12 +251,7 @@ class Connections:
         for old in list(self._links):
             if now >= old.retire_at:
                 self._retire(old)
-        if self._habits.serial(now):
-            self._feed(link, now)
-            return
-        for ask in self._take_queue():
-            if ask.trouble is None or not ask.trouble.finished:
-                self._put(link, ask, now)
+        self._feed(link, now)
 
     def link_failed(self, link: TcpLink, code: int, now: float) -> None:
         """A dial failed: no other for a while; what waited for it and no other dial is told."""

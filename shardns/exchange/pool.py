@@ -7,7 +7,7 @@ that is all. If not:
     connection silent        after Rtt.hedge_s (0.15 s usually) asked a second time elsewhere; what comes first counts
     nothing by UDP           after Rtt.udp_retry_s asked again, of the next upstream, from another port
     still nothing            asked again at RETRY_AT_S, given up at ASK_LIMIT_S
-    answer cannot be read    asked once more elsewhere
+    answer cannot be read    asked once more elsewhere; by TCP the same for an answer to another question
     no connection            the next upstream; when none is left the query fails at once
 
 Every repetition is counted per query and bounded, so that an upstream in trouble gets at most MAX_SENDINGS times the
@@ -220,10 +220,11 @@ class Pool:
             wire = bare_error(wire, ask.question)
         elif verdict is Verdict.WRONG_QUESTION:
             peer.stats.wrong_questions += 1
-            self._finish(ask, Outcome(None, peer.label, Failure.MALFORMED, WRONG_QUESTION, rtt_s))
+            self._answered_badly(peer, ask, WRONG_QUESTION, rtt_s)
             return
         elif verdict is not GOOD:
-            self._answered_badly(peer, ask, rtt_s)
+            peer.stats.malformed += 1
+            self._answered_badly(peer, ask, UNPARSABLE, rtt_s)
             return
         peer.stats.observe(wire[3] & RCODE, rtt_s)
         self._finish(ask, Outcome(wire, peer.label, None, "", rtt_s))
@@ -240,9 +241,11 @@ class Pool:
         elif not trouble.places:
             self._fail(ask)
 
-    def _answered_badly(self, peer: Peer, ask: Ask, rtt_s: float) -> None:
-        """An answer that cannot be read: once that may be an accident, twice it is the answer."""
-        peer.stats.malformed += 1
+    def _answered_badly(self, peer: Peer, ask: Ask, detail: str, rtt_s: float) -> None:
+        """An answer that cannot be read, or to another question, as one may be that comes when its id is in use again.
+
+        Once that may be an accident, twice it is the answer.
+        """
         trouble = ask.troubled()
         now = monotonic()
         again = not trouble.malformed and not trouble.pinned
@@ -251,7 +254,7 @@ class Pool:
             trouble.places -= 1
             peer.stats.retries += 1
             return
-        self._finish(ask, Outcome(None, peer.label, Failure.MALFORMED, UNPARSABLE, rtt_s))
+        self._finish(ask, Outcome(None, peer.label, Failure.MALFORMED, detail, rtt_s))
 
     # ------------------------------------------------------------------------------------------------ what went wrong
 

@@ -62,6 +62,8 @@ class Routing:
             return False
         if down == len(self._peers):
             return self._send_broken(ask, now, spared)
+        if attempts and failed.bit_count() >= attempts:
+            return False
         return any(self.send_to(peer, ask, now) for peer in self._peers if spared >> peer.index & 1)
 
     def _send_broken(self, ask: Ask, now: float, spared: int) -> bool:

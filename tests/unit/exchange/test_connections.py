@@ -8,7 +8,10 @@ import os
 import pytest
 
 from shardns.exchange import Failure
-from tests.unit.exchange.driven import Link, World, stopping
+from shardns.exchange.tcp_mux import MAX_ASKS
+from tests.fakes.nameserver import answer
+from tests.unit.exchange.asks import frame
+from tests.unit.exchange.driven import DIAL_S, HOP_S, Link, World, stopping
 
 
 @pytest.fixture
@@ -143,3 +146,30 @@ def test_no_descriptor_left_is_a_failed_dial(world, monkeypatch):
     world.ask("www.example.org")
     world.loop.run(1.0)
     assert world.outcomes[-1][1].wire
+
+
+def test_more_waits_for_a_dial_than_one_connection_takes(world):
+    """What waits for the first connection and is more than its ids allow is asked as others are answered."""
+    for n in range(MAX_ASKS + 5000):
+        world.ask(number(n))
+    world.loop.run(DIAL_S + HOP_S / 2)
+    assert max(len(link.mux) for link in world.links) <= MAX_ASKS
+    world.loop.run(1.0)
+    assert world.all_right()
+
+
+def test_connection_dies_within_an_answer(world):
+    """Half an answer is none: it and what stood behind it are asked again on another connection, each answered once."""
+    world.ask("www.example.org")
+    world.loop.run(0.01)
+    first = world.links[0]
+    world.wakes = lambda link, at: at if link is not first else at + 60
+    for n in range(5):
+        world.ask(number(n))
+    world.loop.run(0.01)
+    first.mux.feed(frame(answer(first.queue[0]))[:20])
+    first.close()
+    first.owner.link_ended(first, 0, world.loop.now)
+    world.loop.run(0.5)
+    assert world.all_right()
+    assert len(world.seen) == 11

@@ -69,3 +69,14 @@ async def test_max_connect_attempts():
             async with client:
                 assert (await client.ask()).failure is Failure.REFUSED_CONNECT
                 assert server.queries == 0
+
+
+async def test_max_connect_attempts_counts_those_that_are_down():
+    """The limit holds for the upstreams that are tried last, because they are down, too."""
+    with closed_port() as one:
+        async with nameserver() as server:
+            client = Client(one, server.port, policy="sequential", force_tcp=True, max_connect_attempts=1)
+            async with client:
+                client.pool._peers[1].health.fails = 9
+                assert (await client.ask()).failure is Failure.REFUSED_CONNECT
+                assert server.queries == 0
