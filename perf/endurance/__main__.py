@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from perf.endurance import clients, watch
-from perf.endurance.schedule import CALM_S, END_S, Event, What, schedule
+from perf.endurance.schedule import CALM_S, END_S, Event, What, schedule, spared_at
 from perf.servers import ROOT, answers, built
 from tests.e2e import shardns as program
 from tests.peers import ports
@@ -89,6 +89,8 @@ class Run:
             match event.what:
                 case What.KILL_WORKER:
                     self._kill(f"worker {self.chance.randrange(WORKERS)}")
+                case What.KILL_FIRST:
+                    self._kill("worker 0")
                 case What.KILL_UPSTREAM:
                     self._kill("upstream")
                 case What.KILL_ALL:
@@ -233,7 +235,7 @@ def soak(directory: Path, seconds: float, seed: int) -> int:
         with _begun(run) as asking:
             _go_through(run, events, seconds, asking)
         findings = [*run.findings, *(line for client in asking for line in client.findings)]
-        findings += [*watch.complaints(run.record), *whole(run)]
+        findings += [*watch.complaints(run.record, spared_at(seconds) + CALM_S), *whole(run)]
         if findings:
             LOG.parent.mkdir(exist_ok=True)
             LOG.write_text(made.process.output())

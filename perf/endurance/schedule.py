@@ -11,12 +11,14 @@ CALM_S = 5.0  # at the beginning: what is measured there is what the end is comp
 END_S = 15.0  # of calm at the end: whatever ran long has come to its end by then
 GAP_S = (1.5, 5.0)
 OUTAGE_S = (2.0, 7.0)
+SPARED = 0.35  # of the run, its last part: only the first worker is killed, so that the others can grow old, and grow
 
 
 class What(StrEnum):
     """Kinds of event, in the words of the printed schedule."""
 
     KILL_WORKER = "a worker is killed"
+    KILL_FIRST = "the first worker is killed"
     KILL_UPSTREAM = "the upstream process is killed"
     KILL_ALL = "both workers and the upstream process are killed at once"
     RELOAD = "another server block changes"
@@ -38,6 +40,7 @@ SHARES = {
     What.GONE: 10,
 }
 OUTAGES = {What.SILENT, What.GONE}
+ENDINGS = {What.KILL_WORKER, What.KILL_UPSTREAM, What.KILL_ALL, What.RELOAD, What.RELOAD_COLD}
 
 
 @dataclass(frozen=True, order=True)
@@ -51,16 +54,21 @@ class Event:
         return f"{self.at_s:7.1f} s  {self.what}"
 
 
+def spared_at(seconds: float) -> float:
+    """When the last part of a run begins, in which the upstream process and all workers but the first live on."""
+    return seconds * (1 - SPARED)
+
+
 def schedule(seed: int, seconds: float) -> list[Event]:
     """Events in the order of their times, all between CALM_S and seconds - END_S.
 
     Outages do not overlap, and nothing starts cold in one or right before it: with neither an answer in the cache nor
     a nameserver, SERVFAIL would be right for names that the load takes for cached.
     """
-    return sorted(_events(random.Random(seed), seconds - END_S))
+    return sorted(_events(random.Random(seed), spared_at(seconds), seconds - END_S))
 
 
-def _events(chance: random.Random, until_s: float) -> Iterator[Event]:
+def _events(chance: random.Random, spared_s: float, until_s: float) -> Iterator[Event]:
     at_s, back_s, cold_s = CALM_S, 0.0, 0.0
     while at_s < until_s:
         (what,) = chance.choices(list(SHARES), list(SHARES.values()))
@@ -70,6 +78,8 @@ def _events(chance: random.Random, until_s: float) -> Iterator[Event]:
             what = What.KILL_WORKER
         elif what is What.RELOAD_COLD and is_out:
             what = What.RELOAD
+        if what in ENDINGS and at_s >= spared_s:
+            what = What.KILL_FIRST
         yield Event(at_s, what)
         if what in OUTAGES:
             back_s = at_s + lasts_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -63,23 +63,11 @@ def connections(table: str, port: int) -> int:
     return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
 
-def complaints(record: Record) -> list[str]:
-    """A line for everything that left its bound."""
+def complaints(record: Record, spared_s: float) -> list[str]:
+    """A line for everything that left its bound; from spared_s on processes are left to grow old."""
     samples = record.samples
-    third = len(samples) // 3
-    first, last = samples[:third], samples[-third:]
-    found = []
-    for role in sorted(samples[-1].own_mib):
-        before, after = (_peak(part, role, lambda one: one.own_mib) for part in (first, last))
-        if after > before + GROWTH_MIB:
-            found.append(f"{role}: its memory grew from {before:.1f} to {after:.1f} MiB")
-        before, after = (_peak(part, role, lambda one: one.descriptors) for part in (first, last))
-        allowed = SUPERVISOR_GROWTH if role == "supervisor" else DESCRIPTORS_GROWTH
-        if after > before + allowed:
-            found.append(f"{role}: its descriptors grew from {before:.0f} to {after:.0f}")
-    before, after = _total(first), _total(last)
-    if after > before + TOTAL_GROWTH_MIB:
-        found.append(f"all processes: their memory grew from {before:.1f} to {after:.1f} MiB")
+    old = [one for one in samples if one.at_s >= spared_s]
+    found = [line for part in (samples, old) for line in _growth(part)]
     most = max(one.connections for one in samples)
     if most > CONNECTIONS_MAX:
         found.append(f"{most} connections to the nameserver, above {CONNECTIONS_MAX}")
@@ -88,6 +76,23 @@ def complaints(record: Record) -> list[str]:
     if record.table_used > 1:
         found.append(f"the table holds {record.table_used:.2f} times its budget")
     return found
+
+
+def _growth(samples: Sequence[Sample]) -> Iterator[str]:
+    """A line for everything that is larger in the last third than in the first."""
+    third = max(1, len(samples) // 3)
+    first, last = samples[:third], samples[-third:]
+    span = f"between {samples[0].at_s:.0f} and {samples[-1].at_s:.0f} s"
+    for role in sorted(samples[-1].own_mib):
+        before, after = (_peak(part, role, lambda one: one.own_mib) for part in (first, last))
+        if after > before + GROWTH_MIB:
+            yield f"{role}: its memory grew from {before:.1f} to {after:.1f} MiB {span}"
+        before, after = (_peak(part, role, lambda one: one.descriptors) for part in (first, last))
+        if after > before + (SUPERVISOR_GROWTH if role == "supervisor" else DESCRIPTORS_GROWTH):
+            yield f"{role}: its descriptors grew from {before:.0f} to {after:.0f} {span}"
+    before, after = _total(first), _total(last)
+    if after > before + TOTAL_GROWTH_MIB:
+        yield f"all processes: their memory grew from {before:.1f} to {after:.1f} MiB {span}"
 
 
 def _peak(samples: Iterable[Sample], role: str, of: Callable[[Sample], Mapping[str, float]]) -> float:

@@ -1,6 +1,6 @@
 import pytest
 
-from perf.endurance.schedule import CALM_S, END_S, OUTAGES, What, schedule
+from perf.endurance.schedule import CALM_S, END_S, OUTAGES, What, schedule, spared_at
 
 
 def test_the_seed_decides():
@@ -26,6 +26,13 @@ def test_order(seed):
             is_out = False
         assert not (is_out and event.what is What.RELOAD_COLD)
     assert not is_out
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_spared(seed):
+    """In the last part of a run nothing ends but the first worker."""
+    late = {event.what for event in schedule(seed, 600) if event.at_s >= spared_at(600)}
+    assert late <= {What.KILL_FIRST, What.RELOAD_BROKEN, *OUTAGES, What.BACK}
 
 
 def test_everything_happens():

@@ -13,13 +13,14 @@ def samples(*, own=lambda at: 10.0, descriptors=lambda at: 20, connections=lambd
 
 def test_steady():
     """A run in which nothing grows has no complaint; nor has a peak that is over."""
-    assert watch.complaints(Record(samples(own=lambda at: 14.0 if at == 10 else 10.0))) == []
+    assert watch.complaints(Record(samples(own=lambda at: 14.0 if at == 10 else 10.0)), 60) == []
 
 
 @pytest.mark.parametrize(
     "record, wanted",
     [
         (Record(samples(own=lambda at: 10 + at / 10)), "its memory grew from"),
+        (Record(samples(own=lambda at: 10 + at % 6 + max(0, at - 60) / 4)), "between 60 and 89 s"),
         (Record(samples(descriptors=lambda at: 20 + at // 4)), "its descriptors grew from"),
         (Record(samples(descriptors=lambda at: 20 + at // 40, role="supervisor")), "its descriptors grew from"),
         (Record(samples(connections=lambda at: 60 if at == 40 else 2)), "60 connections to the nameserver"),
@@ -29,7 +30,7 @@ def test_steady():
 )
 def test_complaint(record, wanted):
     """Whatever leaves its bound is named with its numbers."""
-    assert any(wanted in line for line in watch.complaints(record))
+    assert any(wanted in line for line in watch.complaints(record, 60))
 
 
 def test_connections():
