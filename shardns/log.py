@@ -20,21 +20,17 @@ import json
 import os
 import select
 import stat
-import sys
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
-from types import ModuleType
 from typing import Any, Final, Literal, Protocol, cast
 
+from shardns.events import Event
+from shardns.imports import absent, hollow
+
 # structlog imports rich wherever it is installed, for tracebacks in colour that nobody prints here: 0.1 s at the start
-# and 5 MB of memory, in every process. Told that there is none, it does without.
-sys.modules.setdefault("rich", cast("ModuleType", None))
-import structlog  # noqa: E402
-
-if cast("ModuleType | None", sys.modules["rich"]) is None:
-    del sys.modules["rich"]
-
-from shardns.events import Event  # noqa: E402
+# and 5 MB of memory. It imports asyncio too, which takes OpenSSL along: 2 MB; nothing of ours speaks TLS.
+with absent("rich", "ssl"), hollow("pickle", "uuid"):
+    import structlog
 
 Format = Literal["auto", "text", "json"]
 Level = Literal["debug", "info", "warning", "error"]

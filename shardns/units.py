@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
+from typing import Final
 
-_UNITS_S = {
-    "ns": Fraction(1, 10**9),
-    "us": Fraction(1, 10**6),
-    "\u00b5s": Fraction(1, 10**6),  # micro sign
-    "\u03bcs": Fraction(1, 10**6),  # Greek letter mu
-    "ms": Fraction(1, 1000),
-    "s": Fraction(1),
-    "m": Fraction(60),
-    "h": Fraction(3600),
+_UNITS_NS = {
+    "ns": 1,
+    "us": 10**3,
+    "\u00b5s": 10**3,  # micro sign
+    "\u03bcs": 10**3,  # Greek letter mu
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
 }
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
 _BARE = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _MAX_NS = 2**63 - 1  # Go counts durations in an int64 of nanoseconds: about 292 years
 _LONGEST = 64  # characters of a number; longer ones cannot be meant
+_FINEST: Final[int] = 10**_LONGEST  # parts of a nanosecond that sums are exact to: as many digits as a number can have
 
 
 def duration_s(text: str) -> float:
@@ -28,28 +29,33 @@ def duration_s(text: str) -> float:
     Raises ValueError for anything else, and for what Go's 64 bits of nanoseconds do not hold.
     """
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
-    total = _seconds(rest) if 0 < len(rest) <= _LONGEST else None
+    total = _duration(rest) if 0 < len(rest) <= _LONGEST else None
     if total is None:
         raise ValueError(f"{text!r} is not a duration such as 30s, 1m30s or 500ms")
-    if total * 10**9 > _MAX_NS:
+    if total > _MAX_NS * _FINEST:
         raise ValueError(f"{text!r} is longer than 292 years")
-    return float(sign * total)
+    return sign * total / (10**9 * _FINEST)
 
 
-def _seconds(text: str) -> Fraction | None:
-    """The sum of the parts of a duration without sign; None if it is none."""
+def _duration(text: str) -> int | None:
+    """The sum of the parts of a duration without sign, in nanoseconds / _FINEST; None if it is none."""
     if _BARE.fullmatch(text):
-        return Fraction(text.rstrip("."))
-    total = Fraction(0)
-    at = 0
+        return _finest(text, "s")
+    total = at = 0
     while at < len(text):
         part = _PART.match(text, at)
         if part is None:
             return None
-        number, unit = part.groups()
-        total += Fraction(f"0{number}".rstrip(".")) * _UNITS_S[unit]
+        total += _finest(*part.groups())
         at = part.end()
     return total
+
+
+def _finest(number: str, unit: str) -> int:
+    """Number ("1.5", "1." or ".5") times unit, in nanoseconds / _FINEST."""
+    whole, _, rest = number.partition(".")
+    finer: int = 10 ** (_LONGEST - len(rest))
+    return int(whole + rest) * _UNITS_NS[unit] * finer
 
 
 def duration_text(seconds: float) -> str:

@@ -7,7 +7,6 @@ in the order of the one list; at the end indices are given out, from a copy of t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,14 @@ from typing import TypeVar
 
 from shardns.corefile import Directive, ServerBlock, ZoneKey, canonical, doubts_of, zone_keys
 from shardns.errors import ConfigError, ConfigErrors, Problems, with_reasons
+from shardns.imports import absent
 from shardns.plan.checks import check_overlaps, unknown
 from shardns.plan.model import DROPPED, Block, Listener, Plan, Reload, Row
 from shardns.plan.registry import Registry
 from shardns.plugins import api, bind, health, order, prometheus, ready, reload
+
+with absent("_hashlib"):  # OpenSSL's; Python's own digests do
+    import hashlib
 
 C = TypeVar("C")
 

@@ -8,7 +8,6 @@ A flag takes the next argument as its value even if that begins with a dash; a b
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -128,6 +127,8 @@ def parse(arguments: Sequence[str], flags: Iterable[Flag]) -> Given:
 
 def _meant(name: str, known: Iterable[str]) -> str:
     """What to try instead of an unknown flag; empty where nothing is near."""
+    import difflib  # for errors only
+
     near = difflib.get_close_matches(name.lower(), list(known), n=2, cutoff=0.7)
     return f" (did you mean {' or '.join(f'-{word}' for word in near)}?)" if near else ""
 

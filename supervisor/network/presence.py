@@ -7,7 +7,7 @@ and nothing is left behind by a kill.
 
 from __future__ import annotations
 
-import secrets
+import os
 import socket
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class Presence:
     def __init__(self, interface: str) -> None:
         """interface: what we look after."""
         self._interface = interface
-        self._name = f"{_PREFIX}{interface}/{secrets.token_hex(8)}"
+        self._name = f"{_PREFIX}{interface}/{os.urandom(8).hex()}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(f"\0{self._name}")
 

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -59,14 +58,15 @@ def write(path: str, text: str) -> bool:
     with contextlib.suppress(OSError, ValueError):
         if files.text(str(target)) == text:
             return False
-    fd, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    name = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "w", encoding="utf-8") as stream:  # noqa: PTH123 - it is a descriptor
             stream.write(text)
-        os.chmod(name, _MODE)  # noqa: PTH101 - as the next line
-        os.replace(name, target)  # noqa: PTH105 - mkstemp gives text
+        name.chmod(_MODE)
+        name.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
     return True
 
