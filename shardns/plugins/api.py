@@ -143,8 +143,6 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     """A hint with the known words nearest to word, or with all of them if they are few; may be empty."""
     import difflib  # noqa: PLC0415 - for errors only
 
-    import difflib  # noqa: PLC0415 - for errors only
-
     near = difflib.get_close_matches(word.lower(), known, n=2, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
