@@ -75,8 +75,9 @@ size_t shd_key_write(const struct shd_query *query, uint64_t cache_id, uint8_t f
  *
  * question: the folded name, type and class that were asked. The answer's must be equal without case, else SHD_EMISMATCH; FORMERR, NOTIMP,
  *           SERVFAIL and REFUSED may come without one, and then get this one.
- * Returns 0, SHD_EMALFORMED (does not parse; not a response; another opcode; counts that lie, octets after the last record; two OPTs; an
- * rcode above 255), SHD_EMISMATCH, SHD_ESPACE (larger than 65,535 when its names are written out). Below zero ret holds nothing of use.
+ * Octets after the last record that is counted are passed over, as CoreDNS and unbound do.
+ * Returns 0, SHD_EMALFORMED (does not parse; not a response; another opcode; fewer records than are counted; two OPTs; an rcode above 255),
+ * SHD_EMISMATCH, SHD_ESPACE (larger than 65,535 when its names are written out). Below zero ret holds nothing of use.
  * Names inside the record data of the types of RFC 1035 and RFC 3597 s.4 are decompressed; only those of RFC 1035 are compressed. */
 int shd_entry_pack(const uint8_t *wire, size_t len, const struct shd_query *question, struct shd_entry *ret);
 

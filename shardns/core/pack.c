@@ -416,7 +416,7 @@ int shd_entry_pack(const uint8_t *wire, size_t len, const struct shd_query *ques
         for (uint32_t n = shd_get16(wire + 6 + 2 * section); n > 0 && !p.in.failed && !p.full; n--)
             pack_record(&p, section);
     uint32_t rcode = (flags & 15u) | p.extended_rcode;
-    if (p.in.failed || (p.in.at != len && !p.full) || rcode > UINT8_MAX)
+    if (p.in.failed || rcode > UINT8_MAX)
         return SHD_EMALFORMED;
     if (p.full)
         return SHD_ESPACE;

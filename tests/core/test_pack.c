@@ -95,7 +95,7 @@ static void test_pack(void)
     check_stable();
 }
 
-/* A message with every kind of record part: all its prefixes, and all of them with one octet more, are refused. */
+/* A message with every kind of record part: all its prefixes are refused; octets after it are passed over. */
 static void test_prefixes(void)
 {
     begin("www.example.org", A, 0);
@@ -120,16 +120,21 @@ static void test_prefixes(void)
     check_stable();
     for (size_t len = 0; len < m.len; len++)
         CHECK_EQ(pack(len), SHD_EMALFORMED);
-    put_u8(&m, 0);
-    CHECK_EQ(pack(m.len), SHD_EMALFORMED);
+    CHECK_EQ(pack(m.len), 0);
+    again = entry;
+    for (int i = 0; i < 300; i++) {
+        put_u8(&m, 0xc0);
+        CHECK_EQ(pack(m.len), 0);
+        CHECK(memcmp(&again, &entry, offsetof(struct shd_entry, wire) + entry.head.wire_len) == 0);
+    }
 }
 
-/* Counts that are one too many or too few in any section, or absurd, are refused. */
+/* Counts that are one too many in any section, or absurd, are refused. */
 static void test_counts(void)
 {
-    static const int lies[] = {-1, 1, 65535};
+    static const int lies[] = {1, 65535};
     for (int section = 0; section < 3; section++)
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 2; i++) {
             begin("example.org", A, 0);
             for (int k = 0; k < 3; k++) {
                 put_to(&m, 12);
