@@ -243,6 +243,11 @@ class Machine:
             times.append(self._lameduck_until)
         return min(times, default=None)
 
+    def is_dismissed(self, child: Child) -> bool:
+        """Whether child was told to go, or is being killed because it is not wanted any more."""
+        found = self._find(child)
+        return found is None or found[1].asked
+
     def serving(self) -> Iterator[Child]:
         """Every child whose heartbeat must go on."""
         for crew in self._crews():

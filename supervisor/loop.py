@@ -263,10 +263,11 @@ class Supervisor:
         self._children.forget(running)
         self._held.pop(child, None)
         facts = named(child) | {"pid": running.pid, "lived_s": round(time.monotonic() - running.since_s, 3)}
-        if code == 0:
-            log.info("child.drained", **facts)
+        how = {"code": code} if code > 0 else {"signal": signal_name(-code)} if code < 0 else {}
+        if code == 0 or (code == -signal.SIGKILL and self._machine.is_dismissed(child)):
+            log.info("child.drained", **facts, **how)
         else:
-            log.error("child.exited", **facts, **({"code": code} if code > 0 else {"signal": signal_name(-code)}))
+            log.error("child.exited", **facts, **how)
         self._do(self._machine.exited(child, code, time.monotonic()))
 
     def _look(self, now: float) -> None:

@@ -117,6 +117,7 @@ def test_exit_codes_of_signals(options, signals, code):
             stage.signal(number)
             stage.until("signal.received", times)
         assert stage.wait() == code
+        assert not [event for event in stage.events if event["event"] == "child.exited"], "nobody ended unasked"
 
 
 def test_sighup_is_ignored(options):
@@ -203,6 +204,8 @@ def test_reload_that_fails_keeps_the_old_children(options, zone):
         stage.signal(signal.SIGUSR1)
         stage.until("reload.failed")
         assert {seat: stage.ask(seat=seat)["pid"] for seat in (0, 1)} == before
+        to_blame = {"boot-fails.": 1, "never-ready.": 0, "dies.": 1, "dies-late.": 1}[zone]
+        assert len([event for event in stage.events if event["event"] == "child.exited"]) == to_blame
         Path(options.conf).write_text(SERVED + SERVED.replace("example.org", "example.net"))
         stage.signal(signal.SIGUSR1)
         stage.until("reload.finished")
