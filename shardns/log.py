@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import select
+import socket
 import stat
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -44,7 +45,7 @@ _NUMBERS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "e
 _COLOURS: Final[Mapping[str, str]] = {"debug": "2", "info": "32", "warning": "33", "error": "1;31"}
 
 _identity: dict[str, object] = {}
-_state = {"lost": 0, "torn": 0, "stuck": 0}
+_state = {"lost": 0, "torn": 0, "stuck": 0, "socket": 0}
 
 
 class Logger(Protocol):
@@ -88,9 +89,10 @@ def never_block() -> None:
     """Make standard output one that does not block, for this process and the ones it forks.
 
     The same pipe or terminal is opened anew, because the flag on the one we were given would hit whoever else has it.
-    Sockets and files cannot be opened so, and stay as they are.
+    A socket cannot be opened so; what is sent to it says each time that it is not to wait. A file never blocks.
     """
     mode = os.fstat(_STDOUT).st_mode
+    _state["socket"] = stat.S_ISSOCK(mode)
     if not (stat.S_ISFIFO(mode) or os.isatty(_STDOUT)):
         return
     with contextlib.suppress(OSError):
@@ -141,7 +143,7 @@ def write(data: bytes) -> None:
     whole = len(rest)
     while rest:
         try:
-            rest = rest[os.write(_STDOUT, rest) :]
+            rest = rest[_put(rest) :]
         except BlockingIOError:
             if _state["stuck"] or not _writable():
                 break
@@ -151,6 +153,17 @@ def write(data: bytes) -> None:
     _state["stuck"] = bool(rest)
     if len(rest) < whole:
         _state["torn"] = bool(rest)
+
+
+def _put(data: memoryview) -> int:
+    """How many octets standard output took. Raises OSError; BlockingIOError when it is full and must not block."""
+    if not _state["socket"]:
+        return os.write(_STDOUT, data)
+    stream = socket.socket(fileno=_STDOUT)
+    try:
+        return stream.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    finally:
+        stream.detach()
 
 
 def _writable() -> bool:

@@ -2,10 +2,11 @@ import json
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -20,7 +21,7 @@ def clean_logging():
     yield
     log.identify()
     log.configure("json", "info")
-    log._state.update(lost=0, torn=0, stuck=0)
+    log._state.update(lost=0, torn=0, stuck=0, socket=0)
 
 
 @contextmanager
@@ -216,6 +217,25 @@ def test_a_full_standard_output_costs_lines_not_time(monkeypatch):
     assert kept == b"x" * len(kept)
     assert os.read(reader, 100) == b"\nwhole\n"
     os.close(reader)
+
+
+def test_a_full_socket_costs_lines_not_time(monkeypatch):
+    """Standard output is a socket under systemd; one that nobody reads blocks nobody, and goes on blocking others."""
+    monkeypatch.setattr(log, "_WAIT_MS", 1)
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        with stdout_as(writer.fileno()):
+            log.never_block()
+            log.write(b"x" * 10_000_000 + b"\n")
+            log.line("dropped at once")
+            assert log.lost() == 2
+            reader.setblocking(False)
+            with suppress(BlockingIOError):
+                while reader.recv(1 << 20):
+                    pass
+            log.line("whole")
+        assert reader.recv(100) == b"\nwhole\n"
+        assert os.get_blocking(writer.fileno()) is True
 
 
 def test_never_block_leaves_the_pipe_of_others_alone():
