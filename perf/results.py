@@ -51,11 +51,13 @@ def _shown(bound: float | None) -> str:
 
 
 def commit() -> str:
-    """The short hash of the tree that is measured, with a plus when it was changed since."""
+    """The short hash of the tree that is measured, with a plus when it was changed since; unknown outside of git."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    if not head:
+        return "unknown"
     changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "shardns", "supervisor"], check=False).returncode
-    return (head.strip() or "unknown") + ("+" if changed else "")
+    return head.strip() + ("+" if changed else "")
 
 
 def write(directory: str, found: Mapping[str, Outcome]) -> Path:

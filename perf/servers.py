@@ -6,6 +6,7 @@ it, so that any number of names exists and every answer can be checked.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import functools
 import os
@@ -203,7 +204,12 @@ def _floor(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
     return [str(built("floor")), "127.0.0.1", str(port), str(REPLY_OCTETS)], {}
 
 
-def _shardns(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
+def _shardns(site: Site, port: int, tree: Path = ROOT) -> tuple[list[str], Mapping[str, str]]:
+    for package in (
+        "shardns",
+        "supervisor",
+    ):  # as installed: else each start would compile, which takes time and memory
+        compileall.compile_dir(tree / package, quiet=1)
     corefile = site.directory / f"Corefile-{port}"
     more = NODE_PLUGINS.format(port=port) if site.is_node else ""
     corefile.write_text(COREFILE.format(port=port, upstream=site.upstream, more=more))
@@ -248,8 +254,9 @@ def add_tree(name: str, directory: str) -> None:
     """Measure another checkout of shardns, whose core is built: before and after, in the same rounds."""
 
     def recipe(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
-        command, environment = _shardns(site, port)
-        return command, {**environment, "PYTHONPATH": str(Path(directory).resolve())}
+        tree = Path(directory).resolve()
+        command, environment = _shardns(site, port, tree)
+        return command, {**environment, "PYTHONPATH": str(tree)}
 
     RECIPES[name] = recipe
 
