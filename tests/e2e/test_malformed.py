@@ -1,18 +1,23 @@
 """Packets that are no proper query: the answer the RFCs ask for, or silence; and the program lives on."""
 
+import contextlib
 import os
 import random
+import socket
 import struct
+from pathlib import Path
 
 import pytest
 
 from tests.e2e import shardns as program
 from tests.peers import fake, wire
 from tests.peers.client import ask
+from tests.peers.process import wait_until
 
 NAME = "a.example.org"
 QUESTION = wire.question(NAME)
 OPT = wire.opt()
+QUERY = wire.query(NAME)
 FORMERR, NOTIMP, SILENCE = 1, 4, None
 
 
@@ -184,3 +189,86 @@ def test_malformed_is_counted(made):
     before = served.scrape().text
     wire.send(served.port, PACKETS[5][1])
     assert served.scrape().text != before
+
+
+def _spoofed(port, source_port, message):
+    """Nothing; a datagram to port that seems to come from source_port of the same address."""
+    datagram = struct.pack("!4H", source_port, port, 8 + len(message), 0) + message
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as raw:
+        raw.sendto(datagram, ("127.0.0.1", 0))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may say that a datagram came from elsewhere")
+@pytest.mark.parametrize("packet", [QUERY, PACKETS[8][1], PACKETS[3][1]], ids=["a query", "malformed", "a response"])
+def test_no_loops(made, packet):
+    """What seems to come from our own address, or from port 0, is answered at most once; no reply is ever answered."""
+    served, _ = made
+    ask(NAME, port=served.port)
+    before = served.scrape()
+    for source_port in (served.port, 0):
+        _spoofed(served.port, source_port, packet)
+    for _ in range(20):
+        assert ask(NAME, port=served.port).answer
+    after = served.scrape()
+    name = "shardns_worker_packets_received_total"
+    assert 22 <= after.total(name) - before.total(name) <= 23
+
+
+def test_thousands_of_rude_connections(made):
+    """2,500 connections with garbage, half frames or nothing: others are served; afterwards nothing of them is left."""
+    served, _ = made
+    pids = [pid for role, pid in served.pids().items() if role.startswith("worker")]
+    dice = random.Random(20261123)
+    good = wire.frame(wire.query(NAME))
+    rude = [
+        b"",
+        b"\0",
+        b"\xff\xff" + bytes(100),
+        good[:-1],
+        good + good[:9],
+        dice.randbytes(400),
+        b"\0\0" + good,
+        good * 50,
+    ]
+
+    def use(count):
+        with contextlib.ExitStack() as stack:
+            for n in range(count):
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=5))
+                with contextlib.suppress(OSError):
+                    sock.sendall(rude[n % len(rude)])
+                    if n % 5 == 0:
+                        sock.shutdown(socket.SHUT_WR)
+                if n % 250 == 0:
+                    assert ask(NAME, port=served.port, tcp=True).answer
+                    assert ask(NAME, port=served.port).answer
+        wait_until(lambda: served.scrape().total("shardns_worker_tcp_open") == 0, what="no connection to be open")
+
+    use(2500)
+    descriptors, sizes = _taken(pids)
+    use(2500)
+    again, now = _taken(pids)
+    assert again <= descriptors + 2
+    assert now <= sizes * 1.1 + 1_000_000
+    assert [pid for role, pid in served.pids().items() if role.startswith("worker")] == pids
+
+
+def _taken(pids):
+    """Open descriptors of these processes, and octets of memory that are theirs alone."""
+    descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+    return descriptors, sum(int(program.status(pid)["RssAnon"].split()[0]) * 1024 for pid in pids)
+
+
+def test_garbage_between_good_queries(made):
+    """On one connection each good query is answered, and each frame of garbage by an error, until one has no answer."""
+    served, _ = made
+    dice = random.Random(7)
+    with wire.stream(served.port) as client:
+        for n in range(200):
+            junk = wire.HEADER.pack(n, 0, *(dice.getrandbits(16) for _ in range(4))) + dice.randbytes(
+                dice.randrange(80)
+            )
+            client.send(junk, wire.query(NAME, ident=1000 + n))
+            replies = {int.from_bytes(reply[:2]): reply for reply in (client.receive(), client.receive())}
+            assert wire.rcode(replies[n]) == FORMERR
+            assert replies[1000 + n].endswith(fake.address_of(wire.name(NAME)))
