@@ -101,7 +101,7 @@ class Client(threading.Thread):
         super().__init__(name=self.what, daemon=True)
         self.port, self.chaos, self.began = port, chaos, began
         self.stopped = threading.Event()
-        self.sent = self.right = self.excused = self.broken = 0
+        self.sent = self.right = self.excused = 0
         self.findings: list[str] = []
         self.slowest_s = 0.0
 
@@ -233,8 +233,8 @@ class Streams(Client):
                 break
             except OSError as error:
                 stream.close()
-                self.broken += 1
-                if not self.chaos.endings.touches(since, time.monotonic(), ENDING_GRACE_S):
+                # It may have ended at any time since it was last seen alive.
+                if not self.chaos.endings.touches(stream.alive_at, time.monotonic(), ENDING_GRACE_S):
                     self.find(f"a connection ended though no worker did: {error}", since)
         stream.close()
         for asked in left.values():
@@ -248,6 +248,7 @@ class _Stream:
         self.port = port
         self.sock: socket.socket | None = None
         self.buffer = b""
+        self.alive_at = time.monotonic()
 
     def close(self) -> None:
         """The next send() makes a new one."""
@@ -259,6 +260,7 @@ class _Stream:
         """Raises OSError."""
         if self.sock is None:
             self.sock = socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S)
+            self.alive_at = time.monotonic()
         self.sock.sendall(b"".join(wire.frame(message) for message in messages))
 
     def receive(self) -> bytes:
@@ -269,6 +271,7 @@ class _Stream:
             if not chunk:
                 raise ConnectionResetError("closed by the server")
             self.buffer += chunk
+            self.alive_at = time.monotonic()
         end = 2 + int.from_bytes(self.buffer[:2])
         reply, self.buffer = self.buffer[2:end], self.buffer[end:]
         return reply
