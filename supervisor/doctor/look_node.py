@@ -20,6 +20,7 @@ from supervisor.network.choice import BACKENDS, Backend, Seen
 from supervisor.network.commands import Result, Run
 from supervisor.network.desired import Netfilter, Rule
 from supervisor.network.link import Links
+from supervisor.network.nftables import Nftables
 from supervisor.network.report import NO_CAPABILITY, Report
 
 _TABLE: Final = Path("/proc/net/nf_conntrack")
@@ -54,8 +55,8 @@ def rules(known: Known, until: float) -> RulesSeen:
         name: tuple(choice.made(name, run).listed(report)) for name in _present(seen, taken.backend)
     }
     firewalls: list[str] = []
-    if "nft" in seen.programs and found.get("nftables"):
-        firewalls += choice.made("nftables", run).warnings(known.desired.rules)
+    if any(found.values()):
+        firewalls += Nftables(run).warnings(known.desired.rules)
     return RulesSeen("", taken, found, tuple(report.problems), tuple(firewalls))
 
 

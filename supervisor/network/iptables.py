@@ -87,10 +87,6 @@ class Iptables:
                 report.added += [f"{self._program(is_ipv6)}: {_counted(missing)}"]
         return report
 
-    def warnings(self, _rules: Sequence[Rule]) -> Iterator[str]:
-        """Nothing: the accepts stand at the heads of the chains that every packet goes through."""
-        yield from ()
-
     def remove(self, is_ours: Callable[[Rule], bool], *, families: Iterable[bool] = (False, True)) -> Report:
         """Every rule of ours is gone afterwards, duplicates too. is_ours: of a rule that has one of our comments."""
         report = Report()

@@ -109,7 +109,11 @@ class Nftables:
         return result.code == 0
 
     def warnings(self, rules: Sequence[Rule]) -> Iterator[str]:
-        """What the operator of a firewall must allow, since we cannot, and what that firewall does not accept yet."""
+        """What the operator of a firewall must allow, since we cannot, and what that firewall does not accept yet.
+
+        Wherever our own rules are: the accepts of iptables do not count in other tables either. Those that iptables-nft
+        has made are found in its chains.
+        """
         accepts = [rule for rule in rules if rule.table == "filter"]
         for base in bases(_items(self._run(("nft", "-j", "list", "chains"), ""))):
             concerned = [rule for rule in accepts if rule.chain.lower() == base.hook and base.sees(rule)]

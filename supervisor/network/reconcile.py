@@ -51,7 +51,7 @@ def ensure(wanted: Desired, asked: Netfilter, backend: str = "") -> Report:
             report.include(keeper.remove(frozenset(wanted.rules).difference(rules).__contains__))
         report.include(keeper.ensure(rules))
         if not backend:
-            report.notes += keeper.warnings(rules)
+            report.notes += Nftables().warnings(rules)
     return report
 
 

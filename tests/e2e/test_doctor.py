@@ -108,16 +108,26 @@ def test_a_killed_nameserver(well):
     assert of(found, "workers", "fail") == []
 
 
+@contextlib.contextmanager
+def stopped(made, pid):
+    """That process stands still, and so does the supervisor, which would replace it."""
+    pids = (made.process.pid, pid)
+    for one in pids:
+        os.kill(one, signal.SIGSTOP)
+    try:
+        wait_until(lambda: all(program.status(one)["State"].startswith("T") for one in pids), what="them to be stopped")
+        yield
+    finally:
+        for one in reversed(pids):
+            os.kill(one, signal.SIGCONT)
+
+
 def test_a_stopped_worker(well):
     """A worker that was stopped is named with its pid, and so is what it leaves unanswered."""
     made, *_ = well
     pid = made.pids()["worker 1"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        wait_until(lambda: program.status(pid)["State"].startswith("T"), what="the worker to be stopped")
+    with stopped(made, pid):
         code, found = doctor("--control", made.control)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     assert code == 1
     failed = of(found, "workers", "fail")
     assert failed[0].startswith(f"worker 1 (pid {pid}) is stopped")
@@ -131,11 +141,8 @@ def test_a_stopped_upstream_process(well):
     pid = made.pids()["upstream"]
     flags = ["-conf", str(made.corefile), "-localip", "127.0.0.1", "-p", str(made.port), "--workers", "2"]
     flags += ["-setupinterface=false", "-setupiptables=false", "-metrics-listen-address="]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(made, pid):
         code, found = doctor("--control", made.control, *flags)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     assert code == 1
     assert "the upstream process does not answer" in of(found, "program", "fail")[0]
     assert of(found, "workers", "fail")[0].startswith(f"upstream (pid {pid}) is stopped")

@@ -160,6 +160,20 @@ def test_a_firewall_that_drops_is_named(node, nftables):
     )
 
 
+def test_a_firewall_beside_iptables_is_named(node, variant, nftables):
+    """The accepts of iptables end its own chains only: a firewall in another table is told about as well."""
+    node.run("nft", "add table inet fw; add chain inet fw in { type filter hook input priority 10; }; "
+             "add rule inet fw in ct state established accept; add rule inet fw in reject")  # fmt: skip
+    node.run(f"iptables-{variant}", "-P", "INPUT", "DROP")
+    report = reconcile.ensure(WANTED, "auto")
+    assert report.backend == f"iptables-{variant}"
+    notes = [note for note in report.notes if "may drop DNS" in note]
+    assert [note.split()[2:5] for note in notes] == [["inet", "fw", "in"]], "not the chain that our accepts are in"
+    for command in notes[0].partition("allow it: ")[2].split(" && "):
+        node.run(*shlex.split(command))
+    assert not [note for note in reconcile.ensure(WANTED, "auto").notes if "may drop DNS" in note]
+
+
 def test_what_a_predecessor_left_elsewhere_goes(node, nftables):
     """A change of backend between two runs leaves no rules in the old one."""
     reconcile.ensure(WANTED, "nftables")
