@@ -378,10 +378,12 @@ class Pool:
             dirty, self._dirty = self._dirty, []
             for link in dirty:
                 link.owner.flush(link, now)
-        for ask, outcome in self._take_failed():
-            self._finish(ask, outcome)
+        if self._failed:
+            for ask, outcome in self._take_failed():
+                self._finish(ask, outcome)
         # Whatever this turn began, nothing of it is due earlier: one timer serves all queries.
-        self._arm(now + HEDGE_MIN_S, now)
+        if now + HEDGE_MIN_S < self._timer_at:
+            self._arm(now + HEDGE_MIN_S, now)
 
     def _arm(self, at: float, now: float) -> None:
         """Have _tick called at this time or before."""
