@@ -1,4 +1,4 @@
-"""Writes the seeds of the fuzz targets query, entry, reply and frames: small good messages, some a step beside them.
+"""Writes the seeds of the fuzz targets query, entry, reply, miss and frames: small good messages, some a step beside them.
 
 Run by hand after a change to it: `python tests/fuzz/make_corpus.py`. dnspython builds the messages, so the seeds do not
 come from the code under test. A seed's name says what it is; the same script always writes the same bytes.
@@ -143,6 +143,14 @@ def replies() -> Iterator[tuple[str, bytes]]:
             yield f"{name}-{limit}", struct.pack("!HBH", limit, 1, len(asked)) + asked + answer
 
 
+def misses() -> Iterator[tuple[str, bytes]]:
+    """The seeds of fuzz_miss, by name: flags, the query's length, query, answer."""
+    for number, (name, answer) in enumerate(answers()):
+        options = {"use_edns": 0, "want_dnssec": True} if number % 2 else {}
+        asked = query(ANSWERS[name][0], **options).to_wire() if name in ANSWERS else query("example.org. A").to_wire()
+        yield name, struct.pack("!BH", 0x70 | number % 3, len(asked)) + asked + answer
+
+
 def frames() -> Iterator[tuple[str, bytes]]:
     """The seeds of fuzz_frames, by name: where to cut, then frames. www.example.org. A is what its table holds."""
     hit, miss, refused = (
@@ -158,7 +166,8 @@ def frames() -> Iterator[tuple[str, bytes]]:
 
 def main() -> None:
     """Write every seed to its target's folder."""
-    for target, seeds in (("query", queries()), ("entry", answers()), ("reply", replies()), ("frames", frames())):
+    targets = {"query": queries(), "entry": answers(), "reply": replies(), "miss": misses(), "frames": frames()}
+    for target, seeds in targets.items():
         folder = CORPUS / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, seed in seeds:
