@@ -6,11 +6,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.peers import nameservers, netns, ports, process
 from tests.peers.nameservers import Nameserver
 from tests.peers.netns import Namespace
+
+# Hypothesis holds 200 ms for one example, or slow drawing, to be failures: on a busy machine they are not.
+hypothesis.settings.register_profile("shardns", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shardns")
 
 
 @pytest.hookimpl(hookwrapper=True)
