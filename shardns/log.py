@@ -29,7 +29,7 @@ from shardns.events import Event
 from shardns.imports import absent, hollow
 
 # structlog imports rich wherever it is installed, for tracebacks in colour that nobody prints here: 0.1 s at the start
-# and 5 MB of memory. It imports asyncio too, which takes OpenSSL along: 2 MB; nothing of ours speaks TLS.
+# and 5 MB of memory. It imports asyncio too, which takes OpenSSL along: 1 MB, and nothing of ours speaks TLS.
 with absent("rich", "ssl"), hollow("pickle", "uuid"):
     import structlog
 
