@@ -13,6 +13,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.peers.process import wait_until
 SECONDS = float(os.environ.get("KILLS_S", "3"))
 SCALE = float(os.environ.get("KILLS_SCALE", "0.3"))
 HOT = 200
+BATCH = 64  # SHD_BATCH
 LONG = program.STOCK.replace("cache 30", "cache 3600")
 
 
@@ -107,9 +109,9 @@ def check_table(path: Path) -> int:
     return count
 
 
-def kill_at_random(made: program.Shardns, counters: Counters, dice: random.Random) -> int:
-    """How many processes were killed, every 0.1 to 0.3 s one, whichever runs; the page is read all the time."""
-    kills, end = 0, time.monotonic() + SECONDS
+def kill_at_random(made: program.Shardns, counters: Counters, dice: random.Random) -> Counter[str]:
+    """How many processes of each role were killed, every 0.1 to 0.3 s one; the page is read all the time."""
+    kills, end = Counter[str](), time.monotonic() + SECONDS
     reader = threading.Thread(target=counters.watch, args=(end,))
     reader.start()
     while time.monotonic() < end:
@@ -119,13 +121,13 @@ def kill_at_random(made: program.Shardns, counters: Counters, dice: random.Rando
         if role:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pids[role], signal.SIGKILL)
-                kills += 1
+                kills[role.split()[0]] += 1
     reader.join()
     return kills
 
 
 def test_kills_at_random(launch):
-    """Whatever is killed and when: no query is lost or answered wrongly, and what is left is as if nothing had been."""
+    """Whatever is killed and when: no answer is wrong, no ask forgotten, and what is left is as if nothing had been."""
     dice, name = random.Random(), f"shardns-test-{os.getpid()}-kills"
     with fake.nameserver(delay_s=0.005) as server, contextlib.ExitStack() as ends:
         ends.callback((program.SHM / name).unlink, missing_ok=True)
@@ -138,13 +140,15 @@ def test_kills_at_random(launch):
         misses = load.start(made.port, rate=300 * SCALE, seconds=SECONDS, prefix="m", wait_s=10)
         kills = kill_at_random(made, counters, dice)
         done = [load.result(one) for one in (hits, misses)]
-        print(kills, "kills", counters.pages, "pages", *done)
-        assert [(one.lost, one.wrong, one.first_wrong) for one in done] == [(0, 0, "")] * 2
+        print("kills", dict(kills), counters.pages, "pages", *done)
+        assert [(one.wrong, one.first_wrong) for one in done] == [(0, "")] * 2
+        # A datagram that a worker had read and not answered goes with it: at most one batch, and only if it was busy.
+        assert sum(one.lost for one in done) <= BATCH * kills["worker"]
         wait_until(lambda: len(made.pids()) == 4, within_s=10, what="every process to be there")
         wait_until(lambda: open_asks(made) == 0, what="no ask to be open")
         made.reload(LONG.replace("3600", "60"))
         counters.look()
-        assert kills > 3 * SECONDS
+        assert kills.total() > 2 * SECONDS
         assert counters.pages > 2
         assert counters.fallen == []
         made.stop()

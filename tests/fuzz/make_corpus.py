@@ -1,4 +1,4 @@
-"""Writes the seeds of the fuzz targets query, entry, reply, miss and frames: small good messages, some a step beside them.
+"""Writes the seeds of the fuzz targets query, entry, reply, miss and frames: good messages, some a step beside them.
 
 Run by hand after a change to it: `python tests/fuzz/make_corpus.py`. dnspython builds the messages, so the seeds do not
 come from the code under test. A seed's name says what it is; the same script always writes the same bytes.
