@@ -130,10 +130,11 @@ def pages(known: Known, until: float) -> list[tuple[str, str, Page]]:
 
 
 def _pages(known: Known, until: float) -> Iterator[tuple[str, str, Page]]:
-    """As pages."""
-    for name, address in known.served.http:
-        page = asking.get(address, _PATHS[name], until - time.monotonic())
-        yield name, address, Page(page.status, page.body, _stranger(address, known.pid))
+    """As pages. Each has its share of the time: where one does not answer, the others are asked all the same."""
+    owners = [_stranger(address, known.pid) for _, address in known.served.http]
+    for left, ((name, address), owner) in enumerate(zip(known.served.http, owners, strict=True), -len(owners)):
+        page = asking.get(address, _PATHS[name], (until - time.monotonic()) / -left)
+        yield name, address, Page(page.status, page.body, owner)
 
 
 def _stranger(address: str, pid: int) -> str:

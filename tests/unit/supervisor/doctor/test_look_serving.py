@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from supervisor.doctor import look_serving
-from supervisor.doctor.facts import WorkersSeen
+from supervisor.doctor.facts import Page, WorkersSeen
 from supervisor.doctor.known import Served
 from tests.peers import fake
 from tests.unit.supervisor.doctor.facts import KUBE_DNS, known, nothing
@@ -96,6 +96,20 @@ def test_answers_and_upstreams():
         (target.label, "udp", "NOERROR"),
         (target.label, "tcp", "NOERROR"),
     ]
+
+
+def test_pages_share_the_time(monkeypatch):
+    """A page that does not answer leaves the others their share."""
+    given: list[float] = []
+
+    def silent(_address: str, _path: str, timeout_s: float) -> Page:
+        given.append(timeout_s)
+        return Page(0, "timed out")
+
+    monkeypatch.setattr("supervisor.doctor.asking.get", silent)
+    served = Served(http=(("health", "127.0.0.1:9"), ("ready", "127.0.0.1:9"), ("metrics", "127.0.0.1:9")))
+    look_serving.pages(known(served=served, pid=0), soon(6))
+    assert given[0] <= 2 < given[1] <= 3 < given[2] <= 6
 
 
 def test_pages_of_others():
