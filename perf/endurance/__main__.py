@@ -150,13 +150,14 @@ class Run:
                 self._scrape(now)
 
     def _scrape(self, now: float) -> None:
-        if self.made.http("METRICS", "/metrics")[0] != 200:
+        status, text = self.made.http("METRICS", "/metrics")
+        if status != 200:
             # The process that writes the page was perhaps killed in the middle of it.
             if not self.chaos.endings.touches(now, time.monotonic(), 3):
                 self.findings.append(f"no metrics page at {now - self.began:.1f} s")
             return
         with contextlib.suppress(OSError):
-            page = self.made.scrape()
+            page = program.Page(text)
             size = page.total("shardns_table_size_bytes")
             self.record.table_entries = max(self.record.table_entries, page.total("shardns_table_entries"))
             self.record.table_used = max(
@@ -199,6 +200,9 @@ def _begun(run: Run) -> Iterator[Sequence[clients.Client]]:
     asking = [kind(run.made.port, run.chaos, run.began) for kind in kinds]
     watcher = threading.Thread(target=run.watch, name="watch", daemon=True)
     threads = [*asking, watcher]
+    threading.excepthook = lambda ended: run.findings.append(
+        f"{ended.thread and ended.thread.name}: {ended.exc_value!r}"
+    )
     for thread in threads:
         thread.start()
     try:

@@ -14,6 +14,7 @@ TOTAL_GROWTH_MIB = 6.0  # of all processes'
 DESCRIPTORS_GROWTH = 8  # of one process: connections come and go
 SUPERVISOR_GROWTH = 1  # it has no clients: what a reload opens it closes
 CONNECTIONS_MAX = 40  # at the nameserver, the most that one which answers slowly may see, and some of a killed process
+LOOKS_MIN = 6
 CONNECTIONS_CALM = 4  # when nothing has happened for a while
 
 
@@ -67,6 +68,8 @@ def complaints(record: Record, spared_s: float) -> list[str]:
     """A line for everything that left its bound; from spared_s on processes are left to grow old."""
     samples = record.samples
     old = [one for one in samples if one.at_s >= spared_s]
+    if len(old) < LOOKS_MIN:
+        return [f"{len(samples)} looks, {len(old)} of them after {spared_s:.0f} s: too few"]
     found = [line for part in (samples, old) for line in _growth(part)]
     most = max(one.connections for one in samples)
     if most > CONNECTIONS_MAX:
