@@ -9,7 +9,8 @@ static_assert(offsetof(struct shd_segment_head, size) == 16 && offsetof(struct s
 static_assert(sizeof(struct shd_process_counters) == 32 * 8, "process counters");
 static_assert(sizeof(((struct shd_slot_segment *)0)->rows[0]) == SHD_ROWS_MAX * sizeof(struct shd_row), "rows");
 static_assert(offsetof(struct shd_slot_segment, process) == 64 && offsetof(struct shd_slot_segment, ring) % 64 == 0, "slot segment");
-static_assert(offsetof(struct shd_slot_segment, marks) % 64 == 0, "slot segment");
+static_assert(offsetof(struct shd_slot_segment, marks) % 64 == 0 && offsetof(struct shd_slot_segment, batch) % 64 == 0, "slot segment");
+static_assert(sizeof(struct shd_batch) % 64 == 0 && offsetof(struct shd_batch, messages) == 64, "batch");
 static_assert(offsetof(struct shd_upstream_segment, process) == 128 && offsetof(struct shd_upstream_segment, done) % 64 == 0, "upstream segment");
 static_assert(sizeof(((struct shd_upstream_segment *)0)->done) == SHD_SLOTS_MAX * sizeof(struct shd_ask_done), "done");
 static_assert(sizeof(struct shd_ledger) == 64 + 2 * 131072, "ledger");

@@ -20,10 +20,24 @@ struct shd_segment_head {     /* 64 octets; written once by the supervisor */
     uint8_t pad[24];
 };
 
+/* The datagrams that a worker's C thread has read and not answered yet. The kernel writes them here (serve.c), so what a worker
+ * had in hand when it was killed is answered by the next one in its place. Written by that thread and the kernel for it. */
+struct shd_batch {
+    uint32_t generation;           /* of the worker: an older one's datagrams nobody waits for any more */
+    uint16_t listener;             /* of the socket they came to */
+    uint16_t tries;                /* of successors so far: a datagram that kills whoever reads it must not do so for ever */
+    uint8_t pad[56];
+    uint64_t messages[64][8];      /* struct mmsghdr; msg_len is 0 where there is nothing to answer */
+    uint8_t peers[64][28];         /* union shd_address */
+    uint8_t controls[64][40];      /* union shd_control */
+    uint8_t queries[64][1280];
+};
+
 struct shd_slot_segment {
     struct shd_segment_head head;
     struct shd_process_counters process;
     struct shd_row rows[2][1024];    /* [SHD_UDP]: written by the C thread; [SHD_TCP]: by the event loop's thread */
+    struct shd_batch batch;
     struct shd_ask_ring ring;
     struct shd_mark marks[1];  /* really shd_table_marks_size octets */
 };

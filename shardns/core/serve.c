@@ -2,6 +2,7 @@
  * start, no Python. */
 #include "outbox.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -14,6 +15,7 @@
 enum {
     QUERY_ROOM = 1232,         /* a longer query is cut, and so answered FORMERR; CoreDNS cuts at 512 */
     QUERY_STRIDE = QUERY_ROOM + 48, /* not a power of two: neighbours must not share cache sets */
+    TRIES_MAX = 3,             /* of successors at the batch of a killed worker */
     WAIT_MS = 500,             /* heartbeat while idle */
     DRAIN_BATCHES = 1024,      /* batches read per socket after stop, at most */
 };
@@ -21,16 +23,20 @@ enum {
 struct loop {
     struct shd_serve *serve;
     struct shd_ask_finder finder;
-    struct mmsghdr messages[SHD_BATCH];
+    struct mmsghdr *messages;      /* these four in serve->batch */
+    union shd_address *peers;
+    union shd_control *controls;
+    uint8_t (*queries)[QUERY_STRIDE];
     struct iovec parts[SHD_BATCH];
-    union shd_address peers[SHD_BATCH];
-    union shd_control controls[SHD_BATCH];
-    uint8_t queries[SHD_BATCH][QUERY_STRIDE];
     struct shd_query parsed[SHD_BATCH];
     struct shd_verdict verdicts[SHD_BATCH];
     uint8_t *replies[SHD_BATCH];   /* NULL: not answered here */
     struct shd_outbox outbox;
 };
+
+#define FITS(field, type) (sizeof(((struct shd_batch *)0)->field) == SHD_BATCH * sizeof(type))
+static_assert(FITS(messages, struct mmsghdr) && FITS(peers, union shd_address) && FITS(controls, union shd_control) &&
+              FITS(queries, uint8_t[QUERY_STRIDE]), "the batch in the segment");
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -39,16 +45,20 @@ static uint64_t clock_ns(clockid_t clock)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+/* Point every message of the batch at its places. The lengths in it are serve_batch's. */
 static void loop_prepare(struct loop *loop, const struct shd_serve_socket *socket)
 {
     for (unsigned i = 0; i < SHD_BATCH; i++) {
         loop->parts[i] = (struct iovec){.iov_base = loop->queries[i], .iov_len = QUERY_ROOM};
-        loop->messages[i].msg_hdr = (struct msghdr){
-            .msg_name = &loop->peers[i], .msg_namelen = sizeof loop->peers[i], .msg_iov = &loop->parts[i], .msg_iovlen = 1,
-            .msg_control = socket->wildcard ? loop->controls[i].octets : NULL,
-            .msg_controllen = socket->wildcard ? sizeof loop->controls[i] : 0,
-        };
+        struct msghdr *message = &loop->messages[i].msg_hdr;
+        message->msg_name = &loop->peers[i];
+        message->msg_iov = &loop->parts[i];
+        message->msg_iovlen = 1;
+        message->msg_control = socket->wildcard ? loop->controls[i].octets : NULL;
+        if (!socket->wildcard)
+            message->msg_controllen = 0;
     }
+    loop->serve->batch->listener = socket->listener;
 }
 
 /* A client of an IPv4-mapped address on a dual-stack socket is an IPv4 client. */
@@ -145,10 +155,29 @@ static void count_batch(struct loop *loop, unsigned count, const struct shd_serv
     }
 }
 
+/* Answer the first count messages of the batch, and then forget them. */
+static void answer_batch(struct loop *loop, const struct shd_serve_socket *socket, unsigned count)
+{
+    struct shd_serve *serve = loop->serve;
+    uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+    serve->answerer.process->heartbeat_ns = now_ns;
+    serve->answerer.process->packets_received += count;
+    serve->answerer.process->batches++;
+    bool asked = false;
+    loop->outbox.fd = socket->fd;
+    for (unsigned i = 0; i < count; i++)
+        asked |= serve_one(loop, i, socket, now_ns);
+    if (asked)
+        wake_upstream(serve);
+    count_batch(loop, count, socket, now_ns);
+    shd_outbox_flush(&loop->outbox, serve->answerer.process);
+    for (unsigned i = 0; i < count; i++)
+        loop->messages[i].msg_len = 0;
+}
+
 /* Read and answer one batch. Returns how many messages it had; 0: the queue is empty; -1: errno. */
 static int serve_batch(struct loop *loop, const struct shd_serve_socket *socket)
 {
-    struct shd_serve *serve = loop->serve;
     for (unsigned i = 0; i < SHD_BATCH; i++) {
         loop->messages[i].msg_hdr.msg_namelen = sizeof loop->peers[i];
         if (socket->wildcard)
@@ -157,19 +186,29 @@ static int serve_batch(struct loop *loop, const struct shd_serve_socket *socket)
     int count = recvmmsg(socket->fd, loop->messages, SHD_BATCH, MSG_DONTWAIT, NULL);
     if (count <= 0)
         return count == 0 || errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED ? 0 : -1;
-    uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
-    serve->answerer.process->heartbeat_ns = now_ns;
-    serve->answerer.process->packets_received += (unsigned)count;
-    serve->answerer.process->batches++;
-    bool asked = false;
-    loop->outbox.fd = socket->fd;
-    for (unsigned i = 0; i < (unsigned)count; i++)
-        asked |= serve_one(loop, i, socket, now_ns);
-    if (asked)
-        wake_upstream(serve);
-    count_batch(loop, (unsigned)count, socket, now_ns);
-    shd_outbox_flush(&loop->outbox, serve->answerer.process);
+    answer_batch(loop, socket, (unsigned)count);
     return count;
+}
+
+/* Answer what a killed predecessor had read. Some may be answered twice, which clients ignore. */
+static void inherit(struct loop *loop)
+{
+    struct shd_serve *serve = loop->serve;
+    struct shd_batch *batch = serve->batch;
+    unsigned count = SHD_BATCH;
+    while (count > 0 && loop->messages[count - 1].msg_len == 0)
+        count--;
+    const struct shd_serve_socket *socket = serve->sockets, *end = socket + serve->socket_count;
+    while (socket < end && socket->listener != batch->listener)
+        socket++;
+    if (count > 0 && socket < end && batch->generation == serve->generation && batch->tries < TRIES_MAX) {
+        batch->tries++;
+        loop_prepare(loop, socket);
+        answer_batch(loop, socket, count);
+    }
+    batch->tries = 0;
+    batch->generation = serve->generation;
+    memset(batch->messages, 0, sizeof batch->messages);
 }
 
 /* One turn for a readable socket: batches while they come full, so that one busy socket cannot starve the others. */
@@ -241,10 +280,15 @@ int shd_serve_run(struct shd_serve *serve)
         free(loop);
         return -1;
     }
-    memset(loop, 0, offsetof(struct loop, queries));
+    memset(loop, 0, offsetof(struct loop, parsed));
     loop->outbox.count = 0;
     loop->outbox.used = 0;
     loop->serve = serve;
+    loop->messages = (struct mmsghdr *)serve->batch->messages;
+    loop->peers = (union shd_address *)serve->batch->peers;
+    loop->controls = (union shd_control *)serve->batch->controls;
+    loop->queries = serve->batch->queries;
+    inherit(loop);
     loop_prepare(loop, &serve->sockets[0]);
     int result = loop_run(loop, poller);
     if (result < 0)

@@ -15,6 +15,8 @@ struct shd_serve_socket {
 
 struct shd_serve {            /* filled by Python before the thread starts; read by the thread */
     struct shd_answerer answerer;
+    struct shd_batch *batch;
+    uint32_t generation;      /* of this worker */
     struct shd_ask_ring *ring;
     const struct shd_ask_done *done;
     SHD_ATOMIC(uint32_t) *upstream_sleeping;   /* const memory: read only */
@@ -27,7 +29,7 @@ struct shd_serve {            /* filled by Python before the thread starts; read
     int32_t error;            /* errno that ended the loop, 0 */
 };
 
-/* Serve until stop_fd is readable: replies to what was received before return. Runs in a thread of its own, without the interpreter lock.
+/* Serve until stop_fd is readable: replies to what was received before return, and first to what a killed predecessor had received. Runs in a thread of its own, without the interpreter lock.
  * Bumps process->heartbeat_ns at least every 500 ms. Returns 0, or -1 with serve->error set. */
 int shd_serve_run(struct shd_serve *serve);
 

@@ -99,7 +99,6 @@ class Connections:
         if not self._is_worth_waiting(now, forced=forced):
             return False
         self._queue.append(ask)
-        self._stats.tcp_waited += 1
         return True
 
     def first_choice(self, now: float) -> TcpLink | None:
@@ -195,6 +194,7 @@ class Connections:
             ask = queue.popleft()
             if ask.trouble is None or not ask.trouble.finished:
                 self._put(link, ask, now)
+                self._stats.tcp_waited += 1
         if queue:
             self._dial(now)
 

@@ -37,7 +37,7 @@ class UpstreamStats:
     healthcheck_failures: int = 0
     """coredns_proxy_healthcheck_failures_total."""
     tcp_queries: int = 0
-    """Queries written to TCP connections."""
+    """Queries given to TCP connections that were up."""
     tcp_waited: int = 0
     """Of those, the ones that had to wait for a dial: coredns_proxy_conn_cache_misses_total{proto="tcp"}."""
     udp_queries: int = 0

@@ -128,13 +128,15 @@ class TcpLink:
         return read_text("tcp", self.local, self.label, 0)
 
     def flush(self, now: float) -> int:
-        """Write all frames of the mux in one system call; how many there were."""
+        """Write all frames of the mux in one system call; how many there were, also on one that has ended."""
         out = self.mux.out
         count = len(out)
-        if not count or self.closed:
+        if not count:
             return 0
         data = out[0] if count == 1 else b"".join(out)
         out.clear()
+        if self.closed:
+            return count
         self.used = now
         if self._unsent:
             self._unsent += data

@@ -71,6 +71,8 @@ class Memory:
         """
         serve = ffi.new("struct shd_serve *")
         self._fill_answerer(serve.answerer, lib.SHD_UDP)
+        serve.batch = ffi.addressof(self.slot, "batch")
+        serve.generation = wiring.generation
         serve.ring = ffi.addressof(self.slot, "ring")
         serve.done = ffi.addressof(self.upstream, "done", self.slot_number)
         serve.upstream_sleeping = ffi.addressof(self.upstream, "sleeping")

@@ -173,3 +173,32 @@ def test_connection_dies_within_an_answer(world):
     world.loop.run(0.5)
     assert world.all_right()
     assert len(world.seen) == 11
+
+
+def test_counts_of_the_connection_cache_never_fall(world):
+    """Who waits for a dial is counted when it is sent: until then it is neither a hit nor a miss, and no hit less."""
+    (stats,) = world.stats.upstreams.values()
+    seen = [(0, 0)]
+
+    def look(*_: object) -> None:
+        seen.append((stats.conn_cache_hits("tcp"), stats.conn_cache_misses("tcp")))
+
+    world.ask(number(0))
+    look()
+    world.loop.run(DIAL_S + 3 * HOP_S)
+    look()
+    world.ask(number(1))
+    world.loop.run(3 * HOP_S)
+    look()
+    for link in world.links:
+        link.is_closed = True
+        link.owner.link_ended(link, 0, world.loop.now)
+    for n in range(5):
+        world.ask(number(2 + n))
+        look()
+    world.loop.run(5)
+    look()
+    assert world.all_right()
+    assert seen[-1] == (1, 6)
+    assert seen == sorted(seen)
+    assert [misses for _, misses in seen] == sorted(misses for _, misses in seen)

@@ -53,7 +53,7 @@ def test_links(page):
 
 def syntax(name: str) -> list[str]:
     """The syntax in the head of a plugin's module, without notes on CoreDNS's versions."""
-    head = (order.plugin(name).__doc__ or "").split("\n\n")[1]  # type: ignore[attr-defined]  # a module has one
+    head = (order.plugin(name).__doc__ or "").split("\n\n")[1]  # a module has one
     return [re.sub(r" {2,}\(.*", "", line) for line in head.strip().splitlines()]
 
 

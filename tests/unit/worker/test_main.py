@@ -7,6 +7,7 @@ import mmap
 import os
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -198,6 +199,39 @@ def test_hits_by_udp_and_tcp() -> None:
         until(lambda: sum(site.own.rows[lib.SHD_UDP][row].responses[0]))
         assert site.own.process.tcp_connections == 1
         assert sum(site.slot_memory[0].rows[0][row].responses[0]) == 0
+
+
+@pytest.mark.parametrize(
+    "generation, listener, tries, is_answered",
+    [
+        (1, 0, 0, True),
+        (1, 0, 2, True),
+        (1, 0, 3, False),  # three have died of it
+        (0, 0, 0, False),  # from before a reload
+        (1, 7, 0, False),
+    ],
+)
+def test_what_a_killed_worker_had_read(generation: int, listener: int, tries: int, *, is_answered: bool) -> None:
+    """Datagrams that a predecessor in the slot had read are answered first, by the socket they came to, and once."""
+    with Site() as site, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(("127.0.0.1", 0))
+        client.settimeout(WAIT_S)
+        address = struct.pack("=HH4s8x", socket.AF_INET, socket.htons(client.getsockname()[1]), bytes((127, 0, 0, 1)))
+        names = ("left.example.org.", "new.example.org.")
+        for name in names:
+            site.store(name, f"{name} 60 A 192.0.2.1")
+        left, new = (dns.message.make_query(name, "A", id=number) for number, name in enumerate(names))
+        batch = site.own.batch
+        batch.generation, batch.listener, batch.tries = generation, listener, tries
+        ffi.memmove(batch.queries[1], left.to_wire(), len(left.to_wire()))  # [0]: an empty datagram
+        ffi.memmove(batch.peers[1], address, len(address))
+        batch.messages[1][1], batch.messages[1][7] = len(address), len(left.to_wire())
+        site.serve()
+        client.sendto(new.to_wire(), ("127.0.0.1", site.port))
+        heard = [dns.message.from_wire(client.recv(512)).id for _ in range(1 + is_answered)]
+        assert heard == ([0, 1] if is_answered else [1])
+        assert (batch.generation, batch.listener, batch.tries) == (1, 0, 0)
+        until(lambda: not any(message[7] for message in batch.messages))
 
 
 def test_a_udp_miss_goes_into_the_ring() -> None:
