@@ -314,7 +314,7 @@ class Connections:
             self._stats.malformed += 1
         if asks and not link.mux.heard:
             self._stats.dial_failures += 1
-            self._health.dial_failed(now, error)
+            self._health.ended_unheard(now, error)
             self._health.trouble(now)
         elif now - link.used < BUSY_S:
             if code == 0:

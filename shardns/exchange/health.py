@@ -91,6 +91,15 @@ class Health:
         limit = min(BACKOFF_FIRST_S * 2 ** min(self.dial_failures - 1, 10), BACKOFF_LAST_S)
         self.dial_not_before = now + limit * self._dice.uniform(0.5, 1.0)
 
+    def ended_unheard(self, now: float, error: str) -> None:
+        """A connection was up and ended before it answered: as a failed dial, but the first one forbids nothing.
+
+        A replica that is going away does that, and the next dial may reach another one.
+        """
+        self.dial_failed(now, error)
+        if self.dial_failures == 1:
+            self.dial_not_before = now
+
     def dial_worked(self) -> None:
         """A connection answered: the next dial is free. Being connected is not enough, a proxy may accept and close."""
         self.dial_failures = 0

@@ -202,3 +202,29 @@ def test_counts_of_the_connection_cache_never_fall(world):
     assert seen[-1] == (1, 6)
     assert seen == sorted(seen)
     assert [misses for _, misses in seen] == sorted(misses for _, misses in seen)
+
+
+@pytest.mark.parametrize("code", [0, errno.ECONNRESET])
+def test_connection_that_ends_before_it_answers_is_replaced_at_once(world, code):
+    """A replica that is going away takes a connection and ends it; the query is asked on another one."""
+    world.ask(number(0))
+    world.loop.run(DIAL_S + HOP_S / 2)
+    (first,) = world.links
+    first.is_closed = True
+    first.owner.link_ended(first, code, world.loop.now)
+    world.loop.run(DIAL_S + 3 * HOP_S)
+    assert world.all_right()
+    assert len(world.links) == 2
+
+
+def test_upstream_that_ends_every_connection_is_left_in_peace(world):
+    """One that takes connections and ends each of them is dialled twice for a query, and then not for a while."""
+    world.service = lambda _: 1.0
+    for n in range(20):
+        world.ask(number(n))
+        world.loop.run(DIAL_S + HOP_S / 2)
+        for link in world.links:
+            if link.opened and not link.is_closed:
+                link.is_closed = True
+                link.owner.link_ended(link, 0, world.loop.now)
+    assert len(world.links) <= 2 + 20 * (DIAL_S + HOP_S) / 0.05
