@@ -56,7 +56,8 @@ class Request:
     millicores: int  # to request
     millicores_used: float  # on the average, as measured
     workers: int
-    memory_mib: int  # to request, and to limit to: it does not grow beyond
+    memory_mib: int  # to request: with a full cache
+    memory_limit_mib: int  # the least that a limit should be, where there has to be one
 
 
 def run(words: Sequence[str]) -> int:
@@ -130,12 +131,14 @@ def reckon(costs: Costs, rate: float, hits: float, *, margin: float, cache_bytes
     hit_us, miss_us = cost_us(costs.hit_us, hit_rate), cost_us(costs.miss_us, miss_rate)
     used = costs.idle_millicores + (hit_rate * hit_us + miss_rate * miss_us) / 1000
     workers = max(1, math.ceil(hit_rate * hit_us / 1e6 / _FULL))
-    memory = costs.memory_mib + workers * costs.memory_per_worker_mib + cache_bytes / 2**20
+    processes_mib = costs.memory_mib + workers * costs.memory_per_worker_mib
+    memory_mib = _up(processes_mib * margin + cache_bytes / 2**20, _STEP_MIB)
     return Request(
         millicores=_up(max(used * margin, _STEP_MILLICORES), _STEP_MILLICORES),
         millicores_used=round(used, 1),
         workers=workers,
-        memory_mib=_up(memory, _STEP_MIB),
+        memory_mib=memory_mib,
+        memory_limit_mib=2 * memory_mib,
     )
 
 
@@ -155,7 +158,7 @@ def text(costs: Costs, wanted: Request, rate: float, hits: float) -> str:
             "  requests:",
             f"    cpu: {wanted.millicores}m",
             f"    memory: {wanted.memory_mib}Mi",
-            "  limits:  # none for cpu: a limit stops the process in the middle of a burst, and DNS waits for its end",
-            f"    memory: {wanted.memory_mib}Mi",
+            "  # No limits: one of CPU stops the process in the middle of a burst, one of memory ends it in the largest.",
+            f"  # Where a policy wants one of memory: {wanted.memory_limit_mib}Mi or more.",
         ]
     )

@@ -1,9 +1,13 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from supervisor.cli import sizing
 from supervisor.cli.main import main
+from supervisor.doctor import check_host
+from supervisor.doctor.facts import CgroupSeen
+from tests.unit.supervisor.doctor.facts import known
 
 COSTS = sizing.Costs(
     measured="in a test",
@@ -24,15 +28,15 @@ def test_cost_between_measured_rates(rate, wanted_us):
 @pytest.mark.parametrize(
     "rate, hits, margin, wanted",
     [
-        (0, 0.9, 1, sizing.Request(5, 2.0, 1, 66)),
-        (1000, 1, 1, sizing.Request(25, 22.0, 1, 66)),
-        (1000, 1, 2, sizing.Request(45, 22.0, 1, 66)),
-        (1000, 0, 1, sizing.Request(85, 82.0, 1, 66)),
-        (100_000, 1, 1, sizing.Request(805, 802.0, 2, 76)),
+        (0, 0.9, 1, sizing.Request(5, 2.0, 1, 66, 132)),
+        (1000, 1, 1, sizing.Request(25, 22.0, 1, 66, 132)),
+        (1000, 1, 2, sizing.Request(45, 22.0, 1, 100, 200)),
+        (1000, 0, 1, sizing.Request(85, 82.0, 1, 66, 132)),
+        (100_000, 1, 1, sizing.Request(805, 802.0, 2, 76, 152)),
     ],
 )
 def test_request(rate, hits, margin, wanted):
-    """The request is what queries and idling cost, times the margin, in whole steps; a worker fills 0.7 cores."""
+    """
     assert sizing.reckon(COSTS, rate, hits, margin=margin, cache_bytes=32 << 20) == wanted
 
 
@@ -55,6 +59,15 @@ def test_json_and_text(capsys):
     out = capsys.readouterr().out
     assert f"cpu: {found['millicores']}m" in out
     assert f"memory: {found['memory_mib']}Mi" in out
+    assert f"of memory: {found['memory_limit_mib']}Mi or more" in out
+
+
+def test_limit_is_what_the_doctor_wants():
+    """A pod with the least limit that is named here is well in the eyes of `shardns doctor`."""
+    wanted = sizing.reckon(sizing.load(sizing.COSTS), 1000, 0.9, margin=1, cache_bytes=32 << 20)
+    seen = CgroupSeen(memory_limit=wanted.memory_limit_mib << 20)
+    options = replace(known().options, cache_size_bytes=32 << 20, workers=wanted.workers)
+    assert check_host.memory(replace(known(), options=options), seen).state == "ok"
 
 
 @pytest.mark.parametrize(
