@@ -36,7 +36,7 @@ def test_cost_between_measured_rates(rate, wanted_us):
     ],
 )
 def test_request(rate, hits, margin, wanted):
-    """
+    """CPU is what queries and idling cost, memory what processes take, each times the margin, and the whole cache."""
     assert sizing.reckon(COSTS, rate, hits, margin=margin, cache_bytes=32 << 20) == wanted
 
 
