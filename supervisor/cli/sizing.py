@@ -158,7 +158,7 @@ def text(costs: Costs, wanted: Request, rate: float, hits: float) -> str:
             "  requests:",
             f"    cpu: {wanted.millicores}m",
             f"    memory: {wanted.memory_mib}Mi",
-            "  # No limits: one of CPU stops the process in the middle of a burst, one of memory ends it in the largest.",
+            "  # No limits: one of CPU stops processes within a burst, one of memory ends them in the largest.",
             f"  # Where a policy wants one of memory: {wanted.memory_limit_mib}Mi or more.",
         ]
     )
