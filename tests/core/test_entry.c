@@ -1,49 +1,5 @@
 /* Entries: their keys, what kind they are of, and how long they live. */
-#include "check.h"
-#include "entry.h"
-#include "message.h"
-
-enum { A = 1, NS = 2, SOA = 6, AAAA = 28 };
-
-static struct message m;
-static struct shd_query question;
-static struct shd_entry entry;
-
-/* Ask name, and begin its answer in m. */
-static void begin(const char *name, unsigned type, unsigned flags)
-{
-    static struct message asked;
-    message_begin(&asked, 1, 0);
-    message_counts(&asked, 1, 0, 0, 0);
-    put_question(&asked, name, type);
-    CHECK_EQ(shd_query_parse(asked.wire, asked.len, &question), 0);
-    message_begin(&m, 0xabcd, SHD_FLAG_QR | flags);
-    message_counts(&m, 1, 0, 0, 0);
-    put_question(&m, name, type);
-}
-
-static int pack(size_t len)
-{
-    uint8_t *wire = exact(m.wire, len);
-    memset(&entry, 0xee, sizeof entry.head + sizeof entry.key + 1024);
-    int ret = shd_entry_pack(wire, len, &question, &entry);
-    free(wire);
-    return ret;
-}
-
-/* The answer begun becomes one with a SOA (TTL, MINIMUM) in authority. */
-static void put_soa(uint32_t ttl, uint32_t minimum)
-{
-    put_text_name(&m, "example.org");
-    size_t at = put_fields(&m, SOA, ttl);
-    put_text_name(&m, "ns.example.org");
-    put_text_name(&m, "hostmaster.example.org");
-    for (uint32_t i = 0; i < 4; i++)
-        put_u32(&m, 7);
-    put_u32(&m, minimum);
-    rdata_end(&m, at);
-    shd_put16(m.wire + 8, (uint16_t)(shd_get16(m.wire + 8) + 1));
-}
+#include "entry_rig.h"
 
 /* A key is cache id, type, class, facets and the folded name; each of them tells keys apart. */
 static void test_key(void)
