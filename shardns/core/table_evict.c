@@ -2,8 +2,7 @@
 #include "table_writer.h"
 
 enum {
-    CLOCK_STEPS = 256,  /* cells the hand looks at before it takes one that is in use */
-    CAP_STEPS = 16,     /* entries of a cap's list that get a second chance before one goes without */
+    SPARED_MAX = 256,   /* cells in use that are spared, by the hand or in a cap's list, before one goes all the same */
     ROB_TRIES = 4,      /* donors' pages looked at */
 };
 
@@ -96,11 +95,11 @@ static bool hand_spares(struct shd_writer *writer, const struct shd_writer_class
 bool shd_class_evict(struct shd_writer *writer, struct shd_writer_shard *shard, uint32_t class_index)
 {
     struct shd_writer_class *class = &shard->classes[class_index];
-    for (int step = 0; step < 2 * CLOCK_STEPS; step++) {
+    for (int step = 0; step < 2 * SPARED_MAX; step++) {
         struct shd_cell_at at = hand_step(writer, shard, class_index);
         if (at.spot + 1 == writer->pinned || shd_cell_list(at.cell) == SHD_LIST_FREE)
             continue;
-        if (step < CLOCK_STEPS && hand_spares(writer, class, &at))
+        if (step < SPARED_MAX && hand_spares(writer, class, &at))
             continue;
         shd_entry_evict(writer, &at);
         return true;
@@ -195,7 +194,7 @@ void shd_cap_evict(struct shd_writer *writer, uint16_t list_index)
         uint32_t since = writer->now_s > age ? writer->now_s - age : 0;
         uint32_t epoch = atomic_load_explicit(&writer->header->epoch, memory_order_relaxed);
         bool chance = atomic_load_explicit(&at.cell->list, memory_order_relaxed) & SHD_LIST_CHANCE;
-        if (step < CAP_STEPS && list->count > 1 && (chance || shd_spot_marked(writer, at.spot, since, epoch - 1))) {
+        if (step < SPARED_MAX && list->count > 1 && (chance || shd_spot_marked(writer, at.spot, since, epoch - 1))) {
             atomic_store_explicit(&at.cell->seen, (uint16_t)writer->now_s, memory_order_relaxed);
             atomic_store_explicit(&at.cell->list, list_index, memory_order_relaxed);
             shd_list_unlink(writer, list, at.spot);

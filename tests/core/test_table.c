@@ -416,6 +416,28 @@ static void test_hot_names_stay(void)
     }
 }
 
+/* Hot names that came first, and so are the first in a cap's list, stay when the cap is reached. */
+static void test_hot_names_that_came_first_stay(void)
+{
+    struct shd_cap caps[] = {{.cache_id = BLOCK, .success_cap = 3000, .denial_cap = 1}};
+    struct rig rig = rig_make(32 << 20, caps, 1);
+    struct shd_table_header *header = rig.segment;
+    uint64_t cell, lost = 0;
+    for (uint32_t number = 0; number < 4000; number++) {
+        uint64_t now_ms = 5000000 + number;
+        for (uint32_t hot = 0; number > 1000 && number % 100 == 0 && hot < 1000; hot++)
+            if (rig_find(&rig, BLOCK, hot, &got, &cell) > 0)
+                shd_table_mark(rig.marks[0], cell, atomic_load(&header->epoch), (uint32_t)(now_ms / 1000), 60);
+        rig_entry(BLOCK, number, 1, 60, 2, &entry);
+        rig_store(&rig, &entry, 0, now_ms);
+    }
+    for (uint32_t hot = 0; hot < 1000; hot++)
+        lost += rig_find(&rig, BLOCK, hot, &got, &cell) <= 0;
+    CHECK_EQ(caps[0].success_evictions, 1000);
+    CHECK(lost <= 5);
+    rig_drop(&rig);
+}
+
 /* A hot entry that is refreshed (and so moves to a cell nobody has hit yet) is not evicted for it. */
 static void test_refreshed_stays(void)
 {
@@ -459,6 +481,7 @@ int main(void)
     test_caps_change_kind();
     test_caps_restart();
     test_hot_names_stay();
+    test_hot_names_that_came_first_stay();
     test_refreshed_stays();
     return check_done();
 }
