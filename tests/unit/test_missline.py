@@ -289,15 +289,21 @@ async def test_nobody_waits(asker: Asker, upstream: Upstream) -> None:
     assert [request.kind for request in await upstream.requests(1)] == [CLIENT]
 
 
-async def test_an_upstream_that_does_not_read(asker: Asker, upstream: Upstream) -> None:
-    """What the socket does not take waits in the worker, in order; refreshes are dropped meanwhile."""
+async def ask_more_than_is_read(asker: Asker, upstream: Upstream, count: int) -> list[bytes]:
+    """Have one request read, and ask count large ones that are not; their wires, in the order of asking."""
     asker.ask("first")
     await upstream.start()
     await upstream.requests(1)
-    wires = [bytes([i]) * 60_000 for i in range(100)]
+    wires = [bytes([i]) * 60_000 for i in range(count)]
     for wire in wires:
         asker.ask("more", wire)
     await asyncio.sleep(0)
+    return wires
+
+
+async def test_an_upstream_that_does_not_read(asker: Asker, upstream: Upstream) -> None:
+    """What the socket does not take waits in the worker, in order; refreshes are dropped meanwhile."""
+    wires = await ask_more_than_is_read(asker, upstream, 100)
     asker.line.ask(REFRESH, 0, 0, bytes(16), 1, b"refresh", None)
     await asyncio.sleep(0)
     asker.ask("last", b"last")
@@ -307,13 +313,7 @@ async def test_an_upstream_that_does_not_read(asker: Asker, upstream: Upstream) 
 
 async def test_killed_while_it_does_not_read(asker: Asker, upstream: Upstream) -> None:
     """The next life gets every request whole and once, whatever had been cut or queued."""
-    asker.ask("first")
-    await upstream.start()
-    await upstream.requests(1)
-    wires = [bytes([i]) * 60_000 for i in range(50)]
-    for wire in wires:
-        asker.ask("more", wire)
-    await asyncio.sleep(0)
+    wires = await ask_more_than_is_read(asker, upstream, 50)
     asker.ask("last", b"last")
     upstream.kill()
     await upstream.start()
