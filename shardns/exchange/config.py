@@ -8,6 +8,11 @@ from typing import Literal
 PolicyName = Literal["random", "round_robin", "sequential"]
 
 
+def host_port(host: str, port: int) -> str:
+    """An address as Go's net.JoinHostPort writes it: IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """One nameserver: host is a literal IPv4 or IPv6 address, port 1 to 65535."""
@@ -19,8 +24,8 @@ class Upstream:
 
     @classmethod
     def at(cls, host: str, port: int = 53) -> Upstream:
-        """The upstream with the label CoreDNS would give it (Go's net.JoinHostPort)."""
-        return cls(host, port, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        """The upstream with the label CoreDNS would give it."""
+        return cls(host, port, host_port(host, port))
 
 
 @dataclass(frozen=True, slots=True)

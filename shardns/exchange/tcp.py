@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Protocol
 
 from shardns.exchange.ask import Ask
+from shardns.exchange.config import host_port
 from shardns.exchange.ids import Ids
 from shardns.exchange.outcome import read_text
 from shardns.exchange.tcp_mux import TcpMux
@@ -171,8 +172,7 @@ class TcpLink:
             return
         # Not before: during the handshake it would limit the dial.
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-        name = self._sock.getsockname()
-        self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        self.local = host_port(*self._sock.getsockname()[:2])
         self._loop.add_reader(fd, self._on_readable)
         self.opened = self.used = self.heard_at = monotonic()
         self.owner.link_opened(self, self.opened)

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Protocol
 
 from shardns.exchange.ask import Ask
+from shardns.exchange.config import host_port
 from shardns.exchange.ids import Ids
 from shardns.exchange.outcome import read_text
 from shardns.exchange.reply import Verdict
@@ -139,8 +140,7 @@ class UdpLink:
     def _local(self) -> str:
         """Our address as Go prints it; asked for before the socket is closed, or never known."""
         if not self.local and not self.closed:
-            name = self._sock.getsockname()
-            self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+            self.local = host_port(*self._sock.getsockname()[:2])
         return self.local
 
     def on_readable(self) -> None:
