@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from shardns import log
 from shardns.errors import ConfigError, ConfigErrors
-from shardns.plan import Plan
-from shardns.plugins import forward
 from supervisor.cli import corefiles
 from supervisor.options import STDIN, Options
 from supervisor.sources import CorefileSource, listen_addresses, same
 from tests.fakes.configmap import ConfigMap
+from tests.unit.supervisor.sources.node import ENV, IPS, STOCK, Node, targets, upstream, warnings
 
 TEXT = "example.org {\n bind 127.0.0.1\n forward . 192.0.2.1\n prometheus :9253\n health 127.0.0.1:8080\n}\n"
 
@@ -89,76 +84,6 @@ def test_unreadable_file(tmp_path: Path, content, words):
 
 
 # ---------------------------------------------------------------------------------------------------------- templates
-
-STOCK = Path(__file__).parents[3] / "corefiles" / "node-local-dns.base"
-ENV = {"KUBE_DNS_UPSTREAM_SERVICE_HOST": "10.96.0.11", "KUBE_DNS_SERVICE_HOST": "10.96.0.10"}
-IPS = ("169.254.20.10", "10.96.0.10")
-
-
-class Node:
-    """The files of a node, and a source that reads them."""
-
-    def __init__(self, directory: Path, **options: object) -> None:
-        """The stock template in a ConfigMap; options change what the command line says."""
-        directory.mkdir(exist_ok=True)
-        self.conf = directory / "Corefile"
-        self.coredns = ConfigMap(directory / "coredns", {"Corefile.base": STOCK.read_text()})
-        self.base = self.coredns.path / "Corefile.base"
-        self.kube_dns = directory / "kube-dns"
-        known: dict[str, object] = {
-            "workers": 1,
-            "local_ips": IPS,
-            "conf": str(self.conf),
-            "corefile": corefiles.node(8080),
-            "base_corefile": str(self.base),
-            "kube_dns": str(self.kube_dns),
-            "upstream_service": "kube-dns-upstream",
-            "cluster_domain": "cluster.local",
-        }
-        env = options.pop("env", ENV)
-        assert isinstance(env, Mapping)
-        self.options = Options(**{**known, **options})  # type: ignore[arg-type]  # a test names its own fields
-        self.source = CorefileSource(self.options, env=env)
-
-    def load(self) -> Plan:
-        """The Plan now."""
-        return self.source.load()
-
-    def errors(self) -> list[str]:
-        """Why there is none, with the directory's name left out."""
-        with pytest.raises((ConfigError, ConfigErrors)) as caught:
-            self.load()
-        home = str(self.conf.parent) + os.sep
-        return str(caught.value).replace(home, "").splitlines()
-
-
-@pytest.fixture
-def lines(capfd):
-    """The log's events since the last call."""
-    log.configure("json", "info")
-
-    def read() -> list[dict[str, object]]:
-        return [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
-
-    return read
-
-
-def targets(plan: Plan) -> dict[str, list[str]]:
-    """The nameservers by the first zone of each block, "tcp" first where TCP is forced."""
-    found = {}
-    for block in plan.blocks:
-        config = block.plugins["forward"]
-        assert isinstance(config, forward.Config)
-        (stanza,) = config.stanzas
-        found[block.zones[0]] = ["tcp"] * stanza.force_tcp + [target.label for target in stanza.targets]
-    return found
-
-
-def upstream(tmp_path: Path, *addresses: str) -> str:
-    """The path of a resolv.conf."""
-    path = tmp_path / "resolv.conf"
-    path.write_text("".join(f"nameserver {address}\n" for address in addresses))
-    return str(path)
 
 
 def test_stock_template(tmp_path: Path, monkeypatch):
@@ -318,146 +243,6 @@ def test_template_that_comes(tmp_path: Path):
     node.coredns.update({})
     assert node.source.has_changed()
     assert len(node.load().blocks) == 4
-
-
-# ------------------------------------------------------------------------------------------------------ the ConfigMap
-
-
-def test_stub_domains(tmp_path: Path):
-    """Each stub domain is a server block of its own behind the template's, also in the file."""
-    node = Node(tmp_path, dns_port=1053)
-    node.coredns.update({"Corefile.base": ". {\n    bind __PILLAR__LOCAL__DNS__\n    forward . 192.0.2.1\n}\n"})
-    ConfigMap(node.kube_dns, {"stubDomains": '{"b.example.org": ["192.0.2.3:5353"], "a.example.org": ["192.0.2.2"]}'})
-    plan = node.load()
-    assert targets(plan) == {
-        ".": ["192.0.2.1:53"],
-        "a.example.org.": ["192.0.2.2:53"],
-        "b.example.org.": ["192.0.2.3:5353"],
-    }
-    assert {listener.label for listener in plan.listeners} == {"dns://169.254.20.10:1053", "dns://10.96.0.10:1053"}
-    assert "\nb.example.org.:1053 {\n" in node.conf.read_text()
-
-
-def warnings(events: list[dict[str, object]]) -> list[str]:
-    """The texts of config.warned."""
-    return [str(event["warning"]) for event in events if event["event"] == "config.warned"]
-
-
-def test_stub_domain_that_the_template_serves(tmp_path: Path, lines):
-    """The template's server block wins, with a warning, once; node-cache's reload would fail."""
-    node = Node(tmp_path)
-    ConfigMap(node.kube_dns, {"stubDomains": '{"Cluster.LOCAL": ["192.0.2.2"], "a.example.org": ["192.0.2.3"]}'})
-    plan = node.load()
-    node.load()
-    assert targets(plan)["cluster.local."] == ["tcp", "10.96.0.11:53"]
-    assert targets(plan)["a.example.org."] == ["192.0.2.3:53"]
-    (warning,) = warnings(lines())
-    assert "stub domain cluster.local. of" in warning
-    assert "is not used" in warning
-
-
-def test_stub_domain_on_another_port(tmp_path: Path):
-    """The same zone on another port is another server block."""
-    node = Node(tmp_path)
-    node.coredns.update({"Corefile.base": "a.example.org:5353 {\n    forward . 192.0.2.1\n}\n"})
-    ConfigMap(node.kube_dns, {"stubDomains": '{"a.example.org": ["192.0.2.2"]}'})
-    assert len(node.load().blocks) == 2
-
-
-TCP = ". {\n  bind __PILLAR__LOCAL__DNS__\n  forward . __PILLAR__UPSTREAM__SERVERS__ {\n   force_tcp\n  }\n}\n"
-
-
-@pytest.mark.parametrize(
-    "text, wanted, warned",
-    [
-        (TCP, ["192.0.2.2:53", "192.0.2.3:5353"], 0),
-        (TCP.replace("force_tcp", "force_tcp\n   expire 5s"), ["tcp", "192.0.2.2:53", "192.0.2.3:5353"], 1),
-        (TCP.replace("force_tcp", "expire 5s"), ["192.0.2.2:53", "192.0.2.3:5353"], 0),
-    ],
-)
-def test_upstream_nameservers(tmp_path: Path, lines, text, wanted, warned):
-    """They stand in place of resolv.conf; a block that only forces TCP is made one by UDP."""
-    node = Node(tmp_path)
-    node.coredns.update({"Corefile.base": text})
-    ConfigMap(node.kube_dns, {"upstreamNameservers": '["192.0.2.2", "192.0.2.3:5353"]'})
-    plan = node.load()
-    assert targets(plan) == {".": wanted}
-    assert len(warnings(lines())) == warned
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        {"stubDomains": "{"},
-        {"stubDomains": '{"a.example.org": ["ns.example.org"]}'},
-        {"stubDomains": '{"a.example.org": ["192.0.2.3"]}', "upstreamNameservers": '["1", "2", "3", "4"]'},
-        {"stubDomains": '{"a.example.org": ["10.96.0.10"]}'},
-    ],
-)
-def test_wrong_configmap(tmp_path: Path, lines, keys):
-    """What the ConfigMap said before stays, in part and in whole; the errors are logged and counted once a change."""
-    node = Node(tmp_path)
-    made = ConfigMap(node.kube_dns, {"stubDomains": '{"a.example.org": ["192.0.2.2"]}'})
-    before = node.load()
-    made.update(keys)
-    for _ in range(3):
-        assert same(node.load(), before)
-    assert node.source.configmap_errors == 1
-    refused = [event for event in lines() if event["event"] == "configmap.refused"]
-    assert refused
-    assert all(event["level"] == "error" for event in refused)
-    made.update({"stubDomains": '{"a.example.org": ["192.0.2.4"]}'})
-    assert targets(node.load())["a.example.org."] == ["192.0.2.4:53"]
-    made.update(keys)
-    node.load()
-    assert node.source.configmap_errors == 2
-
-
-def test_wrong_configmap_at_the_start(tmp_path: Path):
-    """It costs the template nothing."""
-    node = Node(tmp_path)
-    ConfigMap(node.kube_dns, {"stubDomains": '{"a.example.org": ["10.96.0.10"]}'})
-    assert len(node.load().blocks) == 4
-    assert node.source.configmap_errors == 1
-    assert "a.example.org" not in node.conf.read_text()
-
-
-def test_binary_configmap(tmp_path: Path):
-    """A file that is no text is wrong as well."""
-    node = Node(tmp_path)
-    node.kube_dns.mkdir()
-    (node.kube_dns / "stubDomains").write_bytes(b"\xff")
-    node.load()
-    assert node.source.configmap_errors == 1
-
-
-def test_configmap_goes(tmp_path: Path):
-    """When its keys are gone, so is what they said."""
-    node = Node(tmp_path)
-    made = ConfigMap(node.kube_dns, {"stubDomains": '{"a.example.org": ["192.0.2.2"]}'})
-    assert len(node.load().blocks) == 5
-    made.update({})
-    assert len(node.load().blocks) == 4
-
-
-def test_wrong_template_and_configmap(tmp_path: Path):
-    """A template that is wrong by itself is refused with a ConfigMap as without; its errors are told."""
-    node = Node(tmp_path)
-    ConfigMap(node.kube_dns, {"stubDomains": '{"a.example.org": ["192.0.2.2"]}'})
-    node.coredns.update({"Corefile.base": ". {\n    nonsense\n}\n"})
-    assert "Corefile:2:5: Unknown directive 'nonsense'" in node.errors()[0]
-    assert node.source.configmap_errors == 0
-
-
-@pytest.mark.parametrize("is_default", [True, False])
-def test_missing_configmap_is_told(tmp_path: Path, lines, monkeypatch, is_default):
-    """-kubednscm that names no directory is warned of once; the official place may be missing."""
-    node = Node(tmp_path)
-    if is_default:
-        monkeypatch.setattr("supervisor.sources.corefile.KUBE_DNS", str(node.kube_dns))
-    node.load()
-    node.load()
-    assert [event["event"] for event in lines()] == ["config.warned"] * (not is_default) + ["corefile.filled"]
 
 
 def test_trial(tmp_path: Path, lines):
