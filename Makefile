@@ -88,6 +88,7 @@ C_TESTS := $(patsubst tests/core/%.c,build/asan/%,$(wildcard tests/core/test_*.c
            $(patsubst tests/core/%.c,build/tsan/%,$(wildcard tests/core/test_*_threads.c))
 ASAN_CORE := $(CORE_C:shardns/core/%.c=build/asan/core/%.o)
 TSAN_CORE := $(CORE_C:shardns/core/%.c=build/tsan/core/%.o)
+.SECONDARY: $(ASAN_CORE) $(TSAN_CORE)  # else make takes them for temporary files, and compiles them each time
 
 build/asan/core/%.o: shardns/core/%.c $(CORE_H)
 	@mkdir -p $(@D)
