@@ -102,16 +102,18 @@ async def test_own_stall_is_not_held_against_the_upstream(count):
     where the loop runs timers first, and however many answers there are.
     """
 
-    async def work(port: int) -> None:
-        async with Client(port, force_tcp=True) as client:
+    async def work(server: Nameserver) -> None:
+        async with Client(server.port, force_tcp=True) as client:
             await client.ask()
             futures = [client.ask(f"n{n}.example.org.") for n in range(count)]
             client.pool.turn.end()
-            time.sleep(0.3)  # noqa: ASYNC251 - the stall
+            while server.tcp_queries <= count:
+                time.sleep(0.01)  # noqa: ASYNC251 - the stall, which lasts until every answer is on its way
+            time.sleep(0.3)  # noqa: ASYNC251
             client.pool._tick()
             await asyncio.gather(*futures)
             assert client.all_right()
             assert client.upstream().hedges == 0
 
     async with nameserver() as server:
-        await asyncio.to_thread(asyncio.run, work(server.port))
+        await asyncio.to_thread(asyncio.run, work(server))
