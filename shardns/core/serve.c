@@ -27,6 +27,7 @@ struct loop {
     union shd_address *peers;
     union shd_control *controls;
     uint8_t (*queries)[QUERY_STRIDE];
+    bool wildcard;                 /* the messages are prepared for sockets that are bound to no address */
     struct iovec parts[SHD_BATCH];
     struct shd_query parsed[SHD_BATCH];
     struct shd_verdict verdicts[SHD_BATCH];
@@ -45,20 +46,27 @@ static uint64_t clock_ns(clockid_t clock)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* Point every message of the batch at its places. The lengths in it are serve_batch's. */
-static void loop_prepare(struct loop *loop, const struct shd_serve_socket *socket)
+/* Make message i ready for the next datagram: what the kernel changes in it is as before. */
+static void message_renew(struct loop *loop, unsigned i)
 {
+    struct mmsghdr *message = &loop->messages[i];
+    message->msg_len = 0;
+    message->msg_hdr.msg_namelen = sizeof loop->peers[i];
+    message->msg_hdr.msg_controllen = loop->wildcard ? sizeof loop->controls[i] : 0;
+}
+
+/* Point every message of the batch at its places, for sockets that are wildcards or not. The lengths in it stay. */
+static void loop_prepare(struct loop *loop, bool wildcard)
+{
+    loop->wildcard = wildcard;
     for (unsigned i = 0; i < SHD_BATCH; i++) {
         loop->parts[i] = (struct iovec){.iov_base = loop->queries[i], .iov_len = QUERY_ROOM};
         struct msghdr *message = &loop->messages[i].msg_hdr;
         message->msg_name = &loop->peers[i];
         message->msg_iov = &loop->parts[i];
         message->msg_iovlen = 1;
-        message->msg_control = socket->wildcard ? loop->controls[i].octets : NULL;
-        if (!socket->wildcard)
-            message->msg_controllen = 0;
+        message->msg_control = wildcard ? loop->controls[i].octets : NULL;
     }
-    loop->serve->batch->listener = socket->listener;
 }
 
 /* A client of an IPv4-mapped address on a dual-stack socket is an IPv4 client. */
@@ -172,17 +180,12 @@ static void answer_batch(struct loop *loop, const struct shd_serve_socket *socke
     count_batch(loop, count, socket, now_ns);
     shd_outbox_flush(&loop->outbox, serve->answerer.process);
     for (unsigned i = 0; i < count; i++)
-        loop->messages[i].msg_len = 0;
+        message_renew(loop, i);
 }
 
 /* Read and answer one batch. Returns how many messages it had; 0: the queue is empty; -1: errno. */
 static int serve_batch(struct loop *loop, const struct shd_serve_socket *socket)
 {
-    for (unsigned i = 0; i < SHD_BATCH; i++) {
-        loop->messages[i].msg_hdr.msg_namelen = sizeof loop->peers[i];
-        if (socket->wildcard)
-            loop->messages[i].msg_hdr.msg_controllen = sizeof loop->controls[i];
-    }
     int count = recvmmsg(socket->fd, loop->messages, SHD_BATCH, MSG_DONTWAIT, NULL);
     if (count <= 0)
         return count == 0 || errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED ? 0 : -1;
@@ -203,19 +206,28 @@ static void inherit(struct loop *loop)
         socket++;
     if (count > 0 && socket < end && batch->generation == serve->generation && batch->tries < TRIES_MAX) {
         batch->tries++;
-        loop_prepare(loop, socket);
+        loop_prepare(loop, socket->wildcard);
         answer_batch(loop, socket, count);
     }
+    memset(batch->messages, 0, sizeof batch->messages);
     batch->tries = 0;
     batch->generation = serve->generation;
-    memset(batch->messages, 0, sizeof batch->messages);
+}
+
+/* Have every message of the batch empty and ready. */
+static void loop_begin(struct loop *loop, bool wildcard)
+{
+    loop_prepare(loop, wildcard);
+    for (unsigned i = 0; i < SHD_BATCH; i++)
+        message_renew(loop, i);
 }
 
 /* One turn for a readable socket: batches while they come full, so that one busy socket cannot starve the others. */
 static int serve_socket(struct loop *loop, const struct shd_serve_socket *socket, int batches)
 {
-    if (loop->serve->socket_count > 1 || socket->wildcard)
-        loop_prepare(loop, socket);
+    if (loop->wildcard != socket->wildcard)
+        loop_begin(loop, socket->wildcard);
+    loop->serve->batch->listener = socket->listener;
     int count;
     do
         count = serve_batch(loop, socket);
@@ -289,7 +301,7 @@ int shd_serve_run(struct shd_serve *serve)
     loop->controls = (union shd_control *)serve->batch->controls;
     loop->queries = serve->batch->queries;
     inherit(loop);
-    loop_prepare(loop, &serve->sockets[0]);
+    loop_begin(loop, serve->sockets[0].wildcard);
     int result = loop_run(loop, poller);
     if (result < 0)
         serve->error = errno;
