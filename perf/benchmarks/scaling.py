@@ -14,7 +14,8 @@ from perf.benchmarks.cpu import HOT_NAMES
 from perf.figures import Extent, Figure, Outcome, Progress
 from perf.servers import BOTH_CPUS, Site, started
 
-CLIENTS = 200  # sockets of the load: the kernel spreads them over the workers by hash
+CLIENTS = 800  # sockets of the load: the kernel spreads them over the workers by hash
+WINDOW = 100  # queries under way for each worker, so that what comes together is as much for one as for two
 
 
 def workers(site: Site, extent: Extent, progress: Progress) -> Outcome:
@@ -27,8 +28,12 @@ def workers(site: Site, extent: Extent, progress: Progress) -> Outcome:
         for server in (one, two):
             load.warm(server, queries)
         for _ in range(extent.rounds):
-            first = load.dnsperf(one, queries, seconds=extent.seconds, clients=CLIENTS, window=200, expected="hits")
-            second = load.dnsperf(two, queries, seconds=extent.seconds, clients=CLIENTS, window=200, expected="hits")
+            first, second = (
+                load.dnsperf(
+                    server, queries, seconds=extent.seconds, clients=CLIENTS, window=count * WINDOW, expected="hits"
+                )
+                for count, server in ((1, one), (2, two))
+            )
             one_us.append(max(first.cpu_us_by_pid.values()))
             two_us.append(max(second.cpu_us_by_pid.values()))
             cost.append(second.cpu_us / first.cpu_us)
