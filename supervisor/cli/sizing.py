@@ -128,7 +128,8 @@ def cost_us(curve: Sequence[tuple[float, float]], rate: float) -> float:
 def reckon(costs: Costs, rate: float, hits: float, *, margin: float, cache_bytes: int) -> Request:
     """What a node needs for rate queries per second of which the share hits is in the cache."""
     hit_rate, miss_rate = rate * hits, rate * (1 - hits)
-    hit_us, miss_us = cost_us(costs.hit_us, hit_rate), cost_us(costs.miss_us, miss_rate)
+    # A worker is woken by hits and misses alike, the upstream process by misses alone.
+    hit_us, miss_us = cost_us(costs.hit_us, rate), cost_us(costs.miss_us, miss_rate)
     used = costs.idle_millicores + (hit_rate * hit_us + miss_rate * miss_us) / 1000
     workers = max(1, math.ceil(hit_rate * hit_us / 1e6 / _FULL))
     processes_mib = costs.memory_mib + workers * costs.memory_per_worker_mib
