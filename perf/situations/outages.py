@@ -98,11 +98,13 @@ def silent_replica(directory: Path, scale: float) -> list[Figure]:
         one = stack.enter_context(fake.nameserver("127.0.1.1", 5300, delay_s=0.002))
         two = stack.enter_context(fake.nameserver("127.0.1.2", 5300, delay_s=0.002))
         with _rules_kept(name):
-            _service(name, "numgen random mod 2 map { 0 : 127.0.1.1, 1 : 127.0.1.2 }")
+            _service(name, "numgen inc mod 2 map { 0 : 127.0.1.1, 1 : 127.0.1.2 }")
             made = stack.enter_context(program.shardns(directory, upstream="127.0.1.10:5300"))
             _spread(made, one, two)
             running = load.start(made.port, rate=200, seconds=max(3.0, 8 * scale))
             time.sleep(1)
+            # Connections are replaced now and then: not in a moment in which all happen to lead to the other one.
+            wait_until(lambda: bool(one.open_now), within_s=1, what="a connection to the replica that is to fall silent")
             dead = len(one.open_now)
             before = one.connections
             _service(name, "127.0.1.2")
@@ -123,7 +125,7 @@ def silent_replica(directory: Path, scale: float) -> list[Figure]:
 
 
 def _spread(made: program.Shardns, one: fake.FakeNameserver, two: fake.FakeNameserver) -> None:
-    """Nothing, once both replicas have a connection. Dials are spread by chance: it is made to dial until they have."""
+    """Nothing, once both replicas have a connection, to whom dials go in turn: it is made to dial until they have."""
     number = 0
 
     def both() -> bool:
