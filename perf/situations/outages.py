@@ -104,7 +104,9 @@ def silent_replica(directory: Path, scale: float) -> list[Figure]:
             running = load.start(made.port, rate=200, seconds=max(3.0, 8 * scale))
             time.sleep(1)
             # Connections are replaced now and then: not in a moment in which all happen to lead to the other one.
-            wait_until(lambda: bool(one.open_now), within_s=1, what="a connection to the replica that is to fall silent")
+            wait_until(
+                lambda: bool(one.open_now), within_s=1, what="a connection to the replica that is to fall silent"
+            )
             dead = len(one.open_now)
             before = one.connections
             _service(name, "127.0.1.2")
