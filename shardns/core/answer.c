@@ -103,38 +103,70 @@ static void answer_hit(struct shd_answerer *answerer, const struct shd_query *qu
     row->cache_served_stale += fresh.stale;
 }
 
-void shd_answer(struct shd_answerer *answerer, const uint8_t *packet, size_t len, uint16_t listener, int proto, int family,
-                uint64_t now_ns, uint8_t *out, size_t cap, struct shd_query *query, struct shd_verdict *ret)
+void shd_answer_begin(const struct shd_answerer *answerer, const uint8_t *packet, size_t len, uint16_t listener, int proto, int family,
+                      struct shd_query *query, struct shd_lookup *lookup, struct shd_verdict *ret)
 {
     *ret = (struct shd_verdict){.action = SHD_DROP, .block = -1, .row = UINT32_MAX};
-    int error = shd_query_parse(packet, len, query);
-    if (error < 0) {
-        reject(answerer, error, query, out, cap, ret);
+    lookup->rule = NULL;
+    lookup->error = shd_query_parse(packet, len, query);
+    if (lookup->error < 0)
         return;
-    }
     int block = shd_rules_match(answerer->rules, query, listener, &ret->row);
-    if (block < 0) {
-        refuse(query, SHD_RCODE_REFUSED, out, cap, ret);
+    if (block < 0)
         return;
-    }
     ret->block = block;
-    ret->action = SHD_ASK;
     const struct shd_block_rule *rule = shd_rules_block(answerer->rules, (uint32_t)block);
     if (!rule->has_cache)
         return;
     uint8_t facets = (uint8_t)((query->dnssec_ok ? SHD_FACET_DO : 0) | (query->flags & SHD_FLAG_CD ? SHD_FACET_CD : 0) |
                                (family == SHD_IPV6 ? SHD_FACET_FAMILY6 : 0) | (proto == SHD_TCP ? SHD_FACET_TCP : 0));
-    uint8_t key[SHD_KEY_MAX];
-    size_t key_len = shd_key_write(query, rule->cache_id, facets & rule->facets, key);
     const struct shd_table_header *table = answerer->table;
+    lookup->rule = rule;
+    lookup->key_len = (uint32_t)shd_key_write(query, rule->cache_id, facets & rule->facets, lookup->key);
+    lookup->hash = shd_hash(table->seed, lookup->key, lookup->key_len);
+}
+
+void shd_answer_fetch(const struct shd_answerer *answerer, const struct shd_lookup *lookups, unsigned count)
+{
+    /* Nothing else in these loops: a processor waits for a page's translation even here, but for those of a few turns at once. */
+    for (unsigned i = 0; i < count; i++)
+        if (lookups[i].rule)
+            shd_table_fetch_bucket(answerer->table, lookups[i].hash);
+    for (unsigned i = 0; i < count; i++)
+        if (lookups[i].rule)
+            shd_table_fetch_cell(answerer->table, answerer->marks, lookups[i].hash);
+}
+
+void shd_answer_end(struct shd_answerer *answerer, const struct shd_query *query, const struct shd_lookup *lookup, int proto, uint64_t now_ns,
+                    uint8_t *out, size_t cap, struct shd_verdict *ret)
+{
+    if (lookup->error < 0) {
+        reject(answerer, lookup->error, query, out, cap, ret);
+        return;
+    }
+    if (ret->block < 0) {
+        refuse(query, SHD_RCODE_REFUSED, out, cap, ret);
+        return;
+    }
+    ret->action = SHD_ASK;
+    if (!lookup->rule)
+        return;
     uint64_t cell = 0;
-    int found = shd_table_find(table, key, key_len, shd_hash(table->seed, key, key_len), answerer->entry, &cell);
+    int found = shd_table_find(answerer->table, lookup->key, lookup->key_len, lookup->hash, answerer->entry, &cell);
     if (found == SHD_ETORN)
         answerer->process->torn_reads++;
     if (found < 0)
         return;
     size_t limit = proto == SHD_TCP ? SHD_MESSAGE_MAX : query->udp_size < answerer->udp_max ? query->udp_size : answerer->udp_max;
-    answer_hit(answerer, query, rule, cell, now_ns, limit < cap ? limit : cap, out, ret);
+    answer_hit(answerer, query, lookup->rule, cell, now_ns, limit < cap ? limit : cap, out, ret);
+}
+
+void shd_answer(struct shd_answerer *answerer, const uint8_t *packet, size_t len, uint16_t listener, int proto, int family,
+                uint64_t now_ns, uint8_t *out, size_t cap, struct shd_query *query, struct shd_verdict *ret)
+{
+    struct shd_lookup lookup;
+    shd_answer_begin(answerer, packet, len, listener, proto, family, query, &lookup, ret);
+    shd_answer_end(answerer, query, &lookup, proto, now_ns, out, cap, ret);
 }
 
 static void log_put(struct shd_answerer *answerer, const struct shd_query *query, const struct shd_verdict *verdict, uint16_t listener,

@@ -67,6 +67,15 @@ struct shd_verdict {
     uint8_t logged;           /* the reply's class (enum shd_log_class) if the block wants a record of it, else 0 */
 };
 
+/* A query between the two halves of its answer. */
+struct shd_lookup {
+    const struct shd_block_rule *rule;   /* NULL: no cache may have its answer */
+    uint64_t hash;
+    uint32_t key_len;
+    int32_t error;            /* of the parser; 0: none */
+    uint8_t key[272];         /* SHD_KEY_MAX, at most */
+};
+
 /* Answer packet, received on listener over proto (enum shd_proto) from a client of family (enum shd_family).
  *
  * now_ns   CLOCK_MONOTONIC
@@ -76,6 +85,14 @@ struct shd_verdict {
  * Does not count the reply: call shd_answer_count for every SHD_REPLY once the reply's time is known. */
 void shd_answer(struct shd_answerer *answerer, const uint8_t *packet, size_t len, uint16_t listener, int proto, int family,
                 uint64_t now_ns, uint8_t *out, size_t cap, struct shd_query *query, struct shd_verdict *ret);
+
+/* The same in three steps, each over a whole batch, so that its queries wait for memory together and not one after the other: begin reads a
+ * query, fetch has the processor ask for what the ends will read, end makes the verdict that begin began. */
+void shd_answer_begin(const struct shd_answerer *answerer, const uint8_t *packet, size_t len, uint16_t listener, int proto, int family,
+                      struct shd_query *query, struct shd_lookup *lookup, struct shd_verdict *ret);
+void shd_answer_fetch(const struct shd_answerer *answerer, const struct shd_lookup *lookups, unsigned count);
+void shd_answer_end(struct shd_answerer *answerer, const struct shd_query *query, const struct shd_lookup *lookup, int proto, uint64_t now_ns,
+                    uint8_t *out, size_t cap, struct shd_verdict *ret);
 
 /* Count (and log, if its block logs that class) a reply that shd_answer made. peer: sockaddr of the client. */
 void shd_answer_count(struct shd_answerer *answerer, const struct shd_query *query, const struct shd_verdict *verdict, uint16_t listener,

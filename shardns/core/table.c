@@ -7,6 +7,7 @@ enum {
     BUCKET_LOAD = 6,               /* ways of a bucket in use at most, in a table full of typical entries */
     TYPICAL_PER_PAGE = SHD_PAGE_SIZE / 192,
     SHARD_MIN = 16 << 20,          /* a shard has pages for every class in several, so smaller ones do not pay */
+    FETCH_LINES = 3,               /* of a cell: as many as a typical entry has */
 };
 
 #define TABLE_MAX (UINT64_C(1) << 38)
@@ -192,13 +193,52 @@ static struct shard_view view_of(const void *segment, const struct shd_shape *sh
     return (struct shard_view){(const struct shd_page_head *)(const void *)base, base, shape->pages_at, shape->shard_size};
 }
 
+static const struct shd_bucket *bucket_of(const struct shard_view *shard, const struct shd_shape *shape, uint64_t hash)
+{
+    return (const struct shd_bucket *)(const void *)(shard->base + shape->buckets_at) + shd_shape_bucket(shape, hash);
+}
+
+/* The index of a cell's mark; offset is the cell's in the pages of its shard. */
+static uint64_t mark_of(const struct shd_geometry *geometry, uint32_t shard, uint64_t offset)
+{
+    return (uint64_t)shard * geometry->page_count * SHD_PAGE_MARKS + offset / SHD_MARK_UNIT;
+}
+
+void shd_table_fetch_bucket(const void *segment, uint64_t hash)
+{
+    struct shd_shape shape = shd_shape_of(&((const struct shd_table_header *)segment)->geometry);
+    struct shard_view shard = view_of(segment, &shape, shd_shape_shard(&shape, hash));
+    __builtin_prefetch(bucket_of(&shard, &shape, hash));
+}
+
+void shd_table_fetch_cell(const void *segment, const struct shd_mark *marks, uint64_t hash)
+{
+    const struct shd_geometry *geometry = &((const struct shd_table_header *)segment)->geometry;
+    struct shd_shape shape = shd_shape_of(geometry);
+    uint32_t shard_index = shd_shape_shard(&shape, hash);
+    struct shard_view shard = view_of(segment, &shape, shard_index);
+    const struct shd_bucket *bucket = bucket_of(&shard, &shape, hash);
+    for (int way = 0; way < SHD_WAYS; way++) {
+        if (atomic_load_explicit(&bucket->tags[way], memory_order_relaxed) != (uint16_t)hash)
+            continue;
+        uint64_t at = (uint64_t)atomic_load_explicit(&bucket->refs[way], memory_order_relaxed) * SHD_REF_UNIT;
+        if (at < shard.pages_at || at >= shard.size)
+            continue;
+        for (int line = 0; line < FETCH_LINES; line++)
+            __builtin_prefetch(shard.base + at + line * 64);
+        __builtin_prefetch(&shard.heads[(at - shard.pages_at) / SHD_PAGE_SIZE]);
+        if (marks)
+            __builtin_prefetch(&marks[mark_of(geometry, shard_index, at - shard.pages_at)], 1);
+    }
+}
+
 int shd_table_find(const void *segment, const uint8_t *key, size_t key_len, uint64_t hash, struct shd_entry *ret, uint64_t *cell)
 {
     const struct shd_geometry *geometry = &((const struct shd_table_header *)segment)->geometry;
     struct shd_shape shape = shd_shape_of(geometry);
     uint32_t shard_index = shd_shape_shard(&shape, hash);
     struct shard_view shard = view_of(segment, &shape, shard_index);
-    const struct shd_bucket *bucket = (const struct shd_bucket *)(const void *)(shard.base + shape.buckets_at) + shd_shape_bucket(&shape, hash);
+    const struct shd_bucket *bucket = bucket_of(&shard, &shape, hash);
     if (key_len > SHD_KEY_MAX)
         return SHD_EMISS;
     for (int tries = 0; tries < SHD_TRIES; tries++) {
@@ -208,7 +248,7 @@ int shd_table_find(const void *segment, const uint8_t *key, size_t key_len, uint
             if (atomic_load_explicit(&bucket->tags[way], memory_order_relaxed) == (uint16_t)hash)
                 got = way_find(&shard, &bucket->refs[way], key, key_len, hash, ret, &offset);
         if (got >= 0 && cell)
-            *cell = (uint64_t)shard_index * geometry->page_count * SHD_PAGE_MARKS + offset / SHD_MARK_UNIT;
+            *cell = mark_of(geometry, shard_index, offset);
         if (got != SHD_ETORN)
             return got;
     }

@@ -120,6 +120,11 @@ int shd_table_reserve(const void *segment, const struct shd_geometry *geometry, 
  * Never blocks, allocates or writes to the segment. */
 int shd_table_find(const void *segment, const uint8_t *key, size_t key_len, uint64_t hash, struct shd_entry *ret, uint64_t *cell);
 
+/* Ask the processor for what find of this hash will read, so that a later find does not wait: the bucket; then, once that is there, the cells
+ * it may be in and their marks (NULL: none). Neither changes anything. */
+void shd_table_fetch_bucket(const void *segment, uint64_t hash);
+void shd_table_fetch_cell(const void *segment, const struct shd_mark *marks, uint64_t hash);
+
 /* A hit on the cell that find gave: note epoch, time and count in the worker's own marks. now_s: CLOCK_MONOTONIC. gap_s: a pause of at least this
  * restarts the count (prefetch DUR). A cell that gets a new entry keeps its count, so an entry may begin with the hits of another. */
 void shd_table_mark(struct shd_mark *marks, uint64_t cell, uint32_t epoch, uint32_t now_s, uint32_t gap_s);

@@ -116,11 +116,15 @@ static inline int rig_store(struct rig *rig, const struct shd_entry *entry, uint
     return shd_writer_store(rig->writer, entry, rig_hash(entry->key, entry->head.key_len), cap, now_ms);
 }
 
+/* As a worker does: what find will read is fetched first. */
 static inline int rig_find(const struct rig *rig, uint64_t cache_id, uint64_t number, struct shd_entry *ret, uint64_t *cell)
 {
     uint8_t key[SHD_KEY_MAX];
     size_t len = rig_key(cache_id, number, key);
-    return shd_table_find(rig->segment, key, len, rig_hash(key, len), ret, cell);
+    uint64_t hash = rig_hash(key, len);
+    shd_table_fetch_bucket(rig->segment, hash);
+    shd_table_fetch_cell(rig->segment, rig->marks[0], hash);
+    return shd_table_find(rig->segment, key, len, hash, ret, cell);
 }
 
 static inline int rig_remove(struct rig *rig, uint64_t cache_id, uint64_t number)

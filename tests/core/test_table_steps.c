@@ -12,6 +12,8 @@
 #define shd_table_init hooked_table_init
 #define shd_table_check hooked_table_check
 #define shd_table_find hooked_table_find
+#define shd_table_fetch_bucket hooked_table_fetch_bucket
+#define shd_table_fetch_cell hooked_table_fetch_cell
 #define shd_table_mark hooked_table_mark
 #define shd_table_next hooked_table_next
 #define shd_writer_size hooked_writer_size
