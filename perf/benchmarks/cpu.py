@@ -11,6 +11,7 @@ from perf.figures import Extent, Figure, Outcome, Progress, medians, ratios
 from perf.servers import Missing, Server, Site, Wrong, settle, started
 
 HOT_NAMES = 1000
+FINER = 3  # times as many rounds of hits, half as long: the machine wanders by more than what is to be told apart
 NODE_CACHE_TCP_OVER_FLOOR = 18.6 / 4.4
 """Microseconds of CPU per pipelined TCP hit of node-cache 1.26 against the floor, both on one machine of this size."""
 
@@ -85,13 +86,13 @@ def hits(site: Site, extent: Extent, progress: Progress) -> Outcome:
 
     def one(server: Server, turn: int) -> load.Result:
         del turn
-        return load.dnsperf(server, queries, seconds=extent.seconds, expected="hits")
+        return load.dnsperf(server, queries, seconds=extent.seconds / 2, expected="hits")
 
     needed = ["floor", "shardns", "unbound", "dnsmasq"]
     with running(site, needed, progress, extent.peers) as servers:
         for server in servers:
             load.warm(server, queries)
-        taken = interleaved(servers, needed, extent.rounds, one, progress)
+        taken = interleaved(servers, needed, FINER * extent.rounds, one, progress)
         for server in servers[1:]:
             sample.check(server, site.upstream, "hot")
     floor, unbound, dnsmasq = (ratios(taken.cpu_us, "shardns", name) for name in ("floor", "unbound", "dnsmasq"))

@@ -16,11 +16,12 @@ from statistics import median
 
 from perf import load
 from perf.benchmarks.cpu import HOT_NAMES
-from perf.figures import Extent, Figure, Outcome, Progress, Skipped
+from perf.figures import Extent, Figure, Outcome, Progress, Skipped, ratios
 from perf.servers import Server, Site, Wrong, settle, started
 from tests.peers.process import wait_until
 
 PERIOD_US = 100_000
+SERVERS = ("unbound", "shardns")
 LIMITS = (25, 100, 500)  # millicores, as the overlays in deploy/
 LOST_MAX = 0.001  # of a rate that is held
 P99_MAX_MS = 150.0  # of a rate that is held: one period's wait, and some
@@ -38,10 +39,10 @@ class Held:
 
 
 @contextlib.contextmanager
-def limited(millicores: int) -> Iterator[Path]:
-    """A cgroup with that quota, v1 or v2. Raises Skipped where none can be made."""
+def limited(name: str, millicores: int) -> Iterator[Path]:
+    """A cgroup for that server with that quota, v1 or v2. Raises Skipped where none can be made."""
     v1 = Path("/sys/fs/cgroup/cpu")
-    group = (v1 if v1.is_dir() else Path("/sys/fs/cgroup")) / f"shardns-perf-{os.getpid()}"
+    group = (v1 if v1.is_dir() else Path("/sys/fs/cgroup")) / f"shardns-perf-{os.getpid()}-{name}"
     quota_us = millicores * PERIOD_US // 1000
     try:
         group.mkdir()
@@ -73,7 +74,7 @@ def _is_removed(group: Path) -> bool:
 @contextlib.contextmanager
 def _warmed(site: Site, name: str, millicores: int) -> Iterator[tuple[Server, Path]]:
     """The server and its group, started and warmed without a limit, then limited: starting is not what is measured."""
-    with limited(millicores) as group, started(site, name) as server:
+    with limited(name, millicores) as group, started(site, name) as server:
         load.warm(server, load.names(site.directory / "hot", "hot", HOT_NAMES))
         settle(1.0)
         for pid in server.pids():
@@ -124,21 +125,29 @@ def _highest(server: Server, first: float, seconds: float) -> Held:
     return best
 
 
-@dataclass
+@dataclass(frozen=True)
 class Found:
-    """What a server did under one limit."""
+    """What the servers did under one limit."""
 
-    held: Held
-    calm_ms: float  # p99 at half of what unbound holds
+    held: dict[str, Held]
+    calm_rate: float  # half of what unbound holds
+    calm_p99_ms: dict[str, list[float]]  # then, by round
 
 
-def _under(site: Site, name: str, millicores: int, extent: Extent, calm: float | None) -> Found:
-    """One server under one limit, asked calm queries per second afterwards (None: half of what it holds itself)."""
-    with _warmed(site, name, millicores) as (server, group):
-        best = _highest(server, FIRST[millicores], max(1.5, extent.seconds / 2))
-        _check_limited(group, server, best)
-        rate = best.rate / 2 if calm is None else calm
-        return Found(best, median(_run(server, rate, extent.seconds).p99_us / 1000 for _ in range(3)))
+def _under(site: Site, millicores: int, extent: Extent) -> Found:
+    """Both servers under one limit, each in a group of its own: first one after the other, then in turns."""
+    with contextlib.ExitStack() as stack:
+        servers = {name: stack.enter_context(_warmed(site, name, millicores)) for name in SERVERS}
+        held = {}
+        for name, (server, group) in servers.items():
+            held[name] = _highest(server, FIRST[millicores], max(1.5, extent.seconds / 2))
+            _check_limited(group, server, held[name])
+        calm = held["unbound"].rate / 2
+        p99_ms: dict[str, list[float]] = {name: [] for name in servers}
+        for _ in range(extent.rounds):
+            for name, (server, _group) in servers.items():
+                p99_ms[name].append(_run(server, calm, extent.seconds).p99_us / 1000)
+        return Found(held, calm, p99_ms)
 
 
 def limits(site: Site, extent: Extent, progress: Progress) -> Outcome:
@@ -146,32 +155,33 @@ def limits(site: Site, extent: Extent, progress: Progress) -> Outcome:
     node = site.as_node(1)
     table: dict[str, dict[str, float]] = {}
     figures: list[Figure] = []
+    rounds: dict[str, list[float]] = {}
     curves: dict[str, list[tuple[float, float]]] = {"shardns rate held": [], "unbound rate held": []}
     for limit in LIMITS[:1] if extent.is_quick else LIMITS:
         try:
-            unbound = _under(node, "unbound", limit, extent, None)
-            calm = unbound.held.rate / 2
-            found = {"unbound": unbound, "shardns": _under(node, "shardns", limit, extent, calm)}
+            found = _under(node, limit, extent)
         except Wrong as why:
             progress(f"{limit}m is left out: {why}")
             continue
-        for name, one in found.items():
+        for name, held in found.held.items():
+            calm_ms = median(found.calm_p99_ms[name])
             table[f"{name} at {limit}m"] = {
-                "queries/s held": one.held.rate,
-                "p99 ms": one.held.p99_ms,
-                "queries/s calm": calm,
-                "p99 ms calm": one.calm_ms,
+                "queries/s held": held.rate,
+                "p99 ms": held.p99_ms,
+                "queries/s calm": found.calm_rate,
+                "p99 ms calm": calm_ms,
             }
-            curves[f"{name} rate held"].append((float(limit), one.held.rate))
+            rounds[f"{name} at {limit}m, p99 ms calm"] = found.calm_p99_ms[name]
+            curves[f"{name} rate held"].append((float(limit), held.rate))
             progress(
-                f"{limit:>4}m  {name:<8} holds {one.held.rate:>7,.0f}/s at p99 {one.held.p99_ms:.1f} ms; "
-                f"at {calm:,.0f}/s p99 {one.calm_ms:.2f} ms"
+                f"{limit:>4}m  {name:<8} holds {held.rate:>7,.0f}/s at p99 {held.p99_ms:.1f} ms; "
+                f"at {found.calm_rate:,.0f}/s p99 {calm_ms:.2f} ms"
             )
-        ours, theirs = found["shardns"], found["unbound"]
         what = f"rate held at {limit}m, against unbound"
-        figures.append(Figure(f"quota/{limit}m", what, ours.held.rate / theirs.held.rate, is_floor=True))
+        more = found.held["shardns"].rate / found.held["unbound"].rate
+        figures.append(Figure(f"quota/{limit}m", what, more, is_floor=True))
         what = f"p99 at {limit}m at half of what unbound holds, against unbound"
-        figures.append(Figure(f"quota/{limit}m-p99", what, ours.calm_ms / theirs.calm_ms))
+        figures.append(Figure.over(f"quota/{limit}m-p99", what, ratios(found.calm_p99_ms, "shardns", "unbound")))
     if not figures:
         raise Wrong("no limit could be measured")
-    return Outcome(figures, table, {}, curves)
+    return Outcome(figures, table, rounds, curves)
