@@ -10,7 +10,7 @@ from __future__ import annotations
 from statistics import median
 
 from perf import load
-from perf.benchmarks.cpu import HOT_NAMES
+from perf.benchmarks.cpu import FINER, HOT_NAMES
 from perf.figures import Extent, Figure, Outcome, Progress
 from perf.servers import BOTH_CPUS, Site, started
 
@@ -27,10 +27,10 @@ def workers(site: Site, extent: Extent, progress: Progress) -> Outcome:
     with started(site.on(BOTH_CPUS, 1), "shardns") as one, started(site.on(BOTH_CPUS, 2), "shardns") as two:
         for server in (one, two):
             load.warm(server, queries)
-        for _ in range(extent.rounds):
+        for _ in range(FINER * extent.rounds):
             first, second = (
                 load.dnsperf(
-                    server, queries, seconds=extent.seconds, clients=CLIENTS, window=count * WINDOW, expected="hits"
+                    server, queries, seconds=extent.seconds / 2, clients=CLIENTS, window=count * WINDOW, expected="hits"
                 )
                 for count, server in ((1, one), (2, two))
             )
