@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import time
 
 import pytest
@@ -21,11 +22,11 @@ async def test_packets_of_open_connections_are_dropped(new_namespace):
     """
     client_side, server_side = new_namespace("client"), new_namespace("server")
     netns.join(client_side, "192.0.2.1/24", server_side, f"{SERVER}/24")
-    with netns.entered(server_side):
-        server = Nameserver(address=SERVER)
-        await server.start()
-    with netns.entered(client_side):
-        async with Client(server.port, address=SERVER, force_tcp=True) as client:
+    async with contextlib.AsyncExitStack() as stack:
+        with netns.entered(server_side):
+            server = await stack.enter_async_context(nameserver(Nameserver(address=SERVER)))
+        with netns.entered(client_side):
+            client = await stack.enter_async_context(Client(server.port, address=SERVER, force_tcp=True))
             await paced(client, 200, 0.4)
             dead = list(server.connections)
             for connection in dead:
@@ -38,8 +39,6 @@ async def test_packets_of_open_connections_are_dropped(new_namespace):
             assert sum(took > 0.1 for took in client.durations()) <= 0.15 * 200 + 10
             assert client.upstream().open_connections <= 2
             assert len(server.connections) <= len(dead) + 3
-    await server.stop()
-    await asyncio.sleep(0)
 
 
 @pytest.mark.netns
@@ -53,14 +52,13 @@ async def test_one_of_two_upstreams_goes_dark(new_namespace, force_tcp):
     client_side, server_side = new_namespace("client"), new_namespace("server")
     netns.join(client_side, "192.0.2.1/24", server_side, f"{SERVER}/24")
     server_side.add_address(OTHER, server_side.links[0])
-    with netns.entered(server_side):
-        one, two = Nameserver(address=SERVER), Nameserver(address=OTHER)
-        await one.start()
-        two.port = one.port
-        await two.start()
-    with netns.entered(client_side):
+    async with contextlib.AsyncExitStack() as stack:
+        with netns.entered(server_side):
+            one = await stack.enter_async_context(nameserver(Nameserver(address=SERVER)))
+            await stack.enter_async_context(nameserver(Nameserver(one.port, OTHER)))
         config = PoolConfig((Upstream.at(SERVER, one.port), Upstream.at(OTHER, one.port)), force_tcp=force_tcp)
-        async with Client(one.port, config=config) as client:
+        with netns.entered(client_side):
+            client = await stack.enter_async_context(Client(one.port, config=config))
             await paced(client, 200, 0.3)
             assert client.all_right()
             server_side.run("iptables", "-I", "INPUT", "-d", SERVER, "-j", "DROP")
@@ -71,8 +69,6 @@ async def test_one_of_two_upstreams_goes_dark(new_namespace, force_tcp):
             client.outcomes.clear()
             await paced(client, 200, 0.5)
             assert client.durations()[-1] < 0.1
-    await one.stop()
-    await two.stop()
 
 
 @timed
