@@ -3,7 +3,7 @@
 #include <assert.h>
 #include "asks.h"
 
-enum { ASK_MASK = SHD_ASKS - 1, WINDOW_MIN = 64 };
+enum { PLACE_BITS = 12, ASK_MASK = SHD_ASKS - 1, WINDOW_MIN = 64 };
 
 static_assert(sizeof(struct shd_ask) == 512 && offsetof(struct shd_ask, wire) + SHD_ASK_WIRE == 512, "an ask is 512 octets");
 static_assert(offsetof(struct shd_ask, arrived_ns) == 8 && offsetof(struct shd_ask, local) == 24 && offsetof(struct shd_ask, peer) == 40, "ask");
@@ -11,7 +11,13 @@ static_assert(offsetof(struct shd_ask_ring, asks) % 64 == 0, "the ring's parts b
 static_assert(offsetof(struct shd_ask_ring, turns) == 64 && sizeof(((struct shd_ask_ring *)0)->turns) == 4 * SHD_ASKS, "a turn per place");
 static_assert(sizeof(((struct shd_ask_ring *)0)->queue) == 4 * SHD_ASKS && sizeof(((struct shd_ask_ring *)0)->asks) == 512 * SHD_ASKS, "places");
 static_assert(offsetof(struct shd_ask_done, done) == 64 && sizeof(struct shd_ask_done) == 64 + 4 * SHD_ASKS, "done");
-static_assert((SHD_ASKS & ASK_MASK) == 0, "a power of two, so that tail may wrap");
+static_assert(SHD_ASKS == 1 << PLACE_BITS, "a power of two, so that tail may wrap");
+
+/* What the queue says of the ask that place `index` holds in its turn. Of a turn 20 bits are enough: an entry is overwritten 4,096 later. */
+static uint32_t queue_word(uint32_t index, uint32_t turn)
+{
+    return turn << PLACE_BITS | index;
+}
 
 /* ---- worker ---- */
 
@@ -49,9 +55,9 @@ void shd_ask_publish(struct shd_ask_ring *ring, uint32_t index)
 {
     index &= ASK_MASK;
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
-    uint32_t turn = atomic_load_explicit(&ring->turns[index], memory_order_relaxed);
-    atomic_store_explicit(&ring->queue[tail & ASK_MASK], index, memory_order_relaxed);
-    atomic_store_explicit(&ring->turns[index], turn + 1, memory_order_release); /* pairs with the acquire in place_is_open: the ask is filled */
+    uint32_t turn = atomic_load_explicit(&ring->turns[index], memory_order_relaxed) + 1;
+    atomic_store_explicit(&ring->queue[tail & ASK_MASK], queue_word(index, turn), memory_order_relaxed);
+    atomic_store_explicit(&ring->turns[index], turn, memory_order_release); /* pairs with the acquire in place_is_open: the ask is filled */
     atomic_store_explicit(&ring->tail, tail + 1, memory_order_release); /* pairs with the acquire in shd_ask_take: queue and turn are written */
 }
 
@@ -89,10 +95,10 @@ void shd_ask_adopt(struct shd_ask_ring *ring)
 
 /* ---- upstream ---- */
 
-static bool place_is_open(const struct shd_ask_ring *ring, const struct shd_ask_done *done, uint32_t index)
+static bool place_is_open(const struct shd_ask_ring *ring, const struct shd_ask_done *done, uint32_t index, uint32_t *turn)
 {
-    /* acquire: pairs with the release of turn in shd_ask_publish */
-    return atomic_load_explicit(&ring->turns[index], memory_order_acquire) != atomic_load_explicit(&done->done[index], memory_order_relaxed);
+    *turn = atomic_load_explicit(&ring->turns[index], memory_order_acquire); /* pairs with the release of turn in shd_ask_publish */
+    return *turn != atomic_load_explicit(&done->done[index], memory_order_relaxed);
 }
 
 int shd_ask_take(const struct shd_ask_ring *ring, struct shd_ask_done *done, uint32_t *ret, int cap)
@@ -103,8 +109,8 @@ int shd_ask_take(const struct shd_ask_ring *ring, struct shd_ask_done *done, uin
     if (tail - taken > SHD_ASKS) /* only a worker gone mad laps us; take what is left of its queue rather than its word for how long that is */
         taken = tail - SHD_ASKS;
     for (; taken != tail && count < cap; taken++) {
-        uint32_t index = atomic_load_explicit(&ring->queue[taken & ASK_MASK], memory_order_relaxed) & ASK_MASK;
-        if (place_is_open(ring, done, index))
+        uint32_t word = atomic_load_explicit(&ring->queue[taken & ASK_MASK], memory_order_relaxed), index = word & ASK_MASK, turn;
+        if (place_is_open(ring, done, index, &turn) && word == queue_word(index, turn)) /* else a scan gave it, and it is finished */
             ret[count++] = index;
     }
     atomic_store_explicit(&done->taken, taken, memory_order_relaxed);
@@ -113,11 +119,11 @@ int shd_ask_take(const struct shd_ask_ring *ring, struct shd_ask_done *done, uin
 
 int shd_ask_scan(const struct shd_ask_ring *ring, struct shd_ask_done *done, uint32_t *ret)
 {
-    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire), turn;
     int count = 0;
     atomic_store_explicit(&done->taken, tail, memory_order_relaxed);
     for (uint32_t index = 0; index < SHD_ASKS; index++)
-        if (place_is_open(ring, done, index))
+        if (place_is_open(ring, done, index, &turn))
             ret[count++] = index;
     return count;
 }

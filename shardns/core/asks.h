@@ -1,17 +1,19 @@
 /* Ask rings: how a worker hands a miss to the upstream process, with no lock and one writer per piece of memory.
  *
- * A worker's slot segment (written by that worker only) holds `asks[]` (places) and `queue[]` (order of arrival).
+ * A worker's slot segment (written by that worker only) holds `asks[]` (places) and `queue[]` (order of arrival: a place, and which of its
+ * turns it is).
  * The upstream process's own segment (written by it only) holds, for each worker slot, `done[]`: one word per place,
  * and `taken`: how far it has read the queue.
  *
  *   place free        done[slot][i] == turns[i]
- *   worker puts       finds a free place i; fills asks[i]; queue[tail % N] = i; turns[i] += 1 (release); tail += 1 (release)
- *   upstream takes    while taken != tail (acquire): i = queue[taken % N]; the ask is asks[i]; taken += 1
+ *   worker puts       finds a free place i; fills asks[i]; queue[tail % N] = i, turns[i] + 1; turns[i] += 1 (release); tail += 1 (release)
+ *   upstream takes    while taken != tail (acquire): i, turn = queue[taken % N]; if turns[i] is turn and i not free the ask is asks[i]; taken += 1
  *   upstream answers  sends the reply, then done[slot][i] = turns[i] (release; pairs with the worker's acquire when it looks for a free place)
  *
  * An ask is open while turn != done. So after the upstream process was killed its successor scans all places for
  * turn != done and has every open ask again; and after a worker was killed between its two releases its successor bumps `scans`,
- * which makes the upstream process scan that slot.
+ * which makes the upstream process scan that slot. A scan may find an ask before the queue names it; the turn in the queue keeps
+ * a place that is finished and filled anew by then from being met twice.
  * The worker's search for a free place walks a window that starts at 64 places and doubles when it is full, so memory touched follows need.
  *
  * Wake-up: the upstream process sets `sleeping` (seq_cst) before it waits and looks at the tails once more; a worker
@@ -54,7 +56,7 @@ struct shd_ask_ring {         /* in a worker's slot segment; written by the work
     SHD_ATOMIC(uint64_t) full;       /* asks not put because no place was free */
     uint32_t pad[12];
     SHD_ATOMIC(uint32_t) turns[4096];  /* apart from asks[]: a scan reads 16 KiB, and touches no ask that was never used */
-    SHD_ATOMIC(uint32_t) queue[4096];
+    SHD_ATOMIC(uint32_t) queue[4096];  /* place | turn << 12 */
     struct shd_ask asks[4096];
 };
 

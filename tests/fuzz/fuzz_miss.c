@@ -83,8 +83,13 @@ static void run_ring(const uint8_t *query, size_t query_len, const uint8_t *nois
     memcpy(ask->wire, query, query_len < SHD_ASK_WIRE ? query_len : SHD_ASK_WIRE);
     shd_ask_publish(&slot->ring, 7);
     uint32_t tail = atomic_load(&slot->ring.tail);
-    for (size_t i = 0; i < words && i < 64; i++)
-        memcpy((uint8_t *)&slot->ring.queue[(tail - i) % SHD_ASKS], noise + 4 * i, 4);
+    for (size_t i = 0; i < words && i < 64; i++) {
+        uint32_t word;
+        memcpy(&word, noise + 4 * i, 4);
+        if (word >> 31) /* else hardly any would name a place in its turn */
+            word = word % SHD_ASKS | atomic_load(&slot->ring.turns[word % SHD_ASKS]) << 12;
+        atomic_store(&slot->ring.queue[(tail - i) % SHD_ASKS], word);
+    }
     if (words > 64)
         memcpy((uint8_t *)&slot->ring.tail, noise, 4);
     if (words > 128)

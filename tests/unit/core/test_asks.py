@@ -104,8 +104,9 @@ class AskModel(RuleBasedStateMachine):
         place = self.fill()
         if place is None:
             return
-        self.ring.queue[self.ring.tail % lib.SHD_ASKS] = place
-        self.ring.turns[place] = (self.ring.turns[place] + 1) % WRAP
+        turn = (self.ring.turns[place] + 1) % WRAP
+        self.ring.queue[self.ring.tail % lib.SHD_ASKS] = (turn << 12 | place) % WRAP
+        self.ring.turns[place] = turn
         self.open[place] = self.number
         self.finder = ffi.new("struct shd_ask_finder *")
         lib.shd_ask_adopt(self.ring)
