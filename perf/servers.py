@@ -200,8 +200,7 @@ def _recursor(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
 
 
 def _floor(site: Site, port: int) -> tuple[list[str], Mapping[str, str]]:
-    del site
-    return [str(built("floor")), "127.0.0.1", str(port), str(REPLY_OCTETS)], {}
+    return [str(built("floor")), "127.0.0.1", str(port), str(REPLY_OCTETS), str(site.threads)], {}
 
 
 def _shardns(site: Site, port: int, tree: Path = ROOT) -> tuple[list[str], Mapping[str, str]]:
