@@ -31,6 +31,7 @@ Event = Literal[
     "listener.failed",
     "segment.created",
     "segment.adopted",
+    "segment.copied",
     "segment.refused",
     "setup.failed",
     "setup.recovered",
@@ -65,6 +66,7 @@ Event = Literal[
     "health.slow",
     "operator.refused",
     "table.flushed",
+    "table.lent",
 ]
 
 EVENTS: Final[frozenset[str]] = frozenset(get_args(Event))

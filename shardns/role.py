@@ -10,7 +10,7 @@ of memory that is another's, and every socket that is another worker's.
         |-------------- GO ------------------->|   upstream: from here on the table's one writer
         |<------------- SERVING ---------------|
         |                                      |
-        |-------------- HTTP + descriptor ---->|   upstream: a health or metrics port that was busy is ours now
+        |-------------- PLACE + descriptor --->|   upstream: a port or socket name that was busy is ours now
         |-------------- LAMEDUCK ------------->|   upstream: /ready says no from here on
         |<------------- RELOAD ----------------|   upstream: an operator asked for it
         |<------------- FATAL reason ----------|   the whole program must end with exit code 1 (forwarding loop)
@@ -25,6 +25,7 @@ from __future__ import annotations
 import array
 import enum
 import mmap
+import os
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -49,9 +50,7 @@ class Word(enum.Enum):
     LAMEDUCK = b"lameduck"  # supervisor to upstream: serve on, but /ready says no, because the end is near
     FATAL = b"fatal"  # child: followed by a space and the reason; the supervisor must exit (loop detected)
     RELOAD = b"reload"  # child (operator's control socket): please reload
-    HTTP = (
-        b"http"  # supervisor to upstream: followed by a space and a key of Wiring.http; carries that listening socket
-    )
+    PLACE = b"place"  # supervisor to upstream: followed by a space and a key of Wiring.places; carries that socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +105,11 @@ class Segment:
     def read_only(self) -> Segment:
         """The same memory for a role that must not write it."""
         return replace(self, writable_fd=-1)
+
+    def close(self) -> None:
+        """Give up both descriptors. For one that has both."""
+        os.close(self.writable_fd)
+        os.close(self.readable_fd)
 
 
 class Count(enum.Enum):
@@ -166,9 +170,9 @@ class Wiring:
     worker_count: int
     udp: Mapping[tuple[int, int], socket.socket]  # (listener index, worker index 0..N-1)
     tcp: Mapping[tuple[int, int], socket.socket]
-    http: Mapping[
-        str, socket.socket
-    ]  # "host:port" as written in the Plan -> listening socket for health, metrics, ready
+    # What else the upstream process listens on: "host:port" as written in the Plan for health, metrics and ready,
+    # and `operator` for the subcommands. Some may be missing: whoever has them now, they come later (PLACE).
+    places: Mapping[str, socket.socket]
     table: Segment
     slots: tuple[Segment, ...]  # 2 * worker_count worker slots
     upstream: Segment
@@ -176,7 +180,7 @@ class Wiring:
     wake_fd: int  # eventfd: wakes the upstream process
     # Listening Unix stream socket for TCP clients' misses: upstream accepts, workers connect to getsockname().
     miss_socket: socket.socket
-    operator_socket: socket.socket | None  # listening Unix stream socket for `shardns` subcommands (served by upstream)
+    operator: str  # the operator socket: a path, or @NAME in the abstract namespace
     start_ns: int  # CLOCK_MONOTONIC when the supervisor started
 
     def slot_of(self, worker: int) -> int:
@@ -184,7 +188,7 @@ class Wiring:
         return worker + (self.generation % 2) * self.worker_count
 
     def for_worker(self, worker: int) -> Wiring:
-        """What worker may hold: its own sockets, its own slot writable, no HTTP, everything else to read.
+        """What worker may hold: its own sockets, its own slot writable, no other place, everything else to read.
 
         The miss socket stays for its name; a worker connects to it and never accepts.
         """
@@ -193,12 +197,11 @@ class Wiring:
             self,
             udp={key: sock for key, sock in self.udp.items() if key[1] == worker},
             tcp={key: sock for key, sock in self.tcp.items() if key[1] == worker},
-            http={},
+            places={},
             table=self.table.read_only(),
             slots=tuple(slot if n == own else slot.read_only() for n, slot in enumerate(self.slots)),
             upstream=self.upstream.read_only(),
             tally=self.tally.read_only(),
-            operator_socket=None,
         )
 
     def for_upstream(self) -> Wiring:
@@ -214,9 +217,7 @@ class Wiring:
         """The number of every descriptor in here."""
         segments = (self.table, self.upstream, self.tally, *self.slots)
         fds = {fd for segment in segments for fd in (segment.writable_fd, segment.readable_fd) if fd >= 0}
-        groups = (self.udp.values(), self.tcp.values(), self.http.values(), (self.miss_socket,))
+        groups = (self.udp.values(), self.tcp.values(), self.places.values(), (self.miss_socket,))
         fds.update(sock.fileno() for group in groups for sock in group)
-        if self.operator_socket is not None:
-            fds.add(self.operator_socket.fileno())
         fds.add(self.wake_fd)
         return frozenset(fds)

@@ -10,7 +10,6 @@ import os
 import random
 import select
 import signal
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -30,10 +29,10 @@ from supervisor.network.node import Node
 from supervisor.options import NAMELESS, Options
 from supervisor.privileges import Account
 from supervisor.signals import SignalPipe
-from supervisor.sockets import DnsSockets, HttpSockets, remedy, shown, unix_listener
+from supervisor.sockets import DnsSockets, Places, remedy, shown, unix_listener
 from supervisor.sources import Source, each, http_keys, listen_addresses, same
 
-HTTP_RETRY_S = 5.0  # between tries to get a busy health or metrics port
+PLACE_RETRY_S = 5.0  # between tries to get a busy health or metrics port, or the operator socket
 RECOVERY_BYTES_PER_S = 128 * 1024 * 1024  # of table that an upstream process looks through between GO and SERVING
 POLL = "the reload plugin"  # who asks for a reload when no person does
 WATCH = "the watch"  # of template, ConfigMap and resolv.conf
@@ -76,8 +75,10 @@ class Supervisor:
         self._watch: Watch[Child] = Watch(options.heartbeat_timeout_s, self._children.is_stopped)
         self._node = Node(options.node, self._poll)
         self._dns = DnsSockets(options.workers, options.local_ips if options.node.sets_interface else ())
-        self._http = HttpSockets()
-        self._held: dict[Child, set[str]] = {}  # which HTTP sockets each upstream process has
+        self._table_name = memory.table_name(options.dns_port, options.local_ips)
+        self._operator = options.control or f"@shardns/{self._table_name}"
+        self._places = Places(self._operator)
+        self._held: dict[Child, set[str]] = {}  # which places each upstream process has
         self._wirings: dict[int, Wiring] = {}
         self._todo: deque[Action] = deque()
         self._exit: Exit | None = None
@@ -87,8 +88,8 @@ class Supervisor:
         self._abandoned: Plan | None = None  # the last Plan whose children did not come up
         self._start_ns = time.monotonic_ns()
         self._next_look = 0.0
-        self._next_http: float | None = None
-        self._busy: frozenset[str] = frozenset()  # HTTP addresses that could not be had at the last try
+        self._next_places: float | None = None
+        self._busy: frozenset[str] = frozenset()  # places that could not be had at the last try
         self._next_poll: float | None = None
         self._next_watch = time.monotonic() + options.watch_s
 
@@ -129,24 +130,15 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """Memory and sockets that live as long as we do."""
-        name = memory.table_name(self._options.dns_port, self._options.local_ips)
-        table = "" if self._options.shm_name == NAMELESS else self._options.shm_name or name
-        self._segments = memory.create(table, self._options.cache_size_bytes, self._options.workers)
+        table = "" if self._options.shm_name == NAMELESS else self._options.shm_name or self._table_name
+        self._segments = memory.create(
+            table, self._options.cache_size_bytes, self._options.workers, beside=self._operator
+        )
         self._beats = memory.Heartbeats(self._segments)
         self._tally = memory.writable_tally(self._segments.tally)
         self._miss = unix_listener("")
-        self._control = self._options.control or f"@shardns/{name}"
-        self._operator = self._listen_for_operators()
-        self._open_http(self._plan, time.monotonic())
+        self._open_places(self._plan, time.monotonic())
         self._wirings[0] = self._wire(self._plan, 0)
-
-    def _listen_for_operators(self) -> socket.socket | None:
-        """The operator socket; None when its name is taken, which costs only the subcommands."""
-        try:
-            return unix_listener(self._control)
-        except OSError as error:
-            log.warning("listener.failed", address=self._control, error=error.strerror or str(error))
-            return None
 
     def _finish(self) -> None:
         """Leave nothing behind but the table."""
@@ -155,13 +147,9 @@ class Supervisor:
         self._signals.close()
         if self._options.pid_file:
             Path(self._options.pid_file).unlink(missing_ok=True)
-        if self._operator is not None:
-            self._operator.close()
-            if not self._control.startswith("@"):
-                Path(self._control).unlink(missing_ok=True)
         self._miss.close()
         self._dns.keep_only(())
-        self._http.keep_only(())
+        self._places.keep_only(())
         self._tally.close()
         self._beats.close()
         self._segments.close()
@@ -180,14 +168,14 @@ class Supervisor:
             worker_count=self._options.workers,
             udp=self._dns.udp(addresses),
             tcp=self._dns.tcp(addresses),
-            http={},
+            places={},
             table=parts.table,
             slots=parts.slots,
             upstream=parts.upstream,
             tally=parts.tally,
             wake_fd=parts.wake_fd,
             miss_socket=self._miss,
-            operator_socket=self._operator,
+            operator=self._operator,
             start_ns=self._start_ns,
         )
 
@@ -210,8 +198,8 @@ class Supervisor:
         for kind, errors in self._node.errors.items():
             self._tally[Count[f"SETUP_{kind.upper()}"]] = errors
         self._tally[Count.SETUP_CONFIGMAP] = self._source.configmap_errors
-        if self._next_http is not None and self._next_http <= now:
-            self._open_http(self._plan, now)
+        if self._next_places is not None and self._next_places <= now:
+            self._open_places(self._plan, now)
         self._look_for_changes(now)
         if self._reload_wanted and self._machine.can_reload:
             self._reload(self._reload_wanted)
@@ -220,7 +208,7 @@ class Supervisor:
     def _wait_ms(self) -> int:
         """How long nothing may be due."""
         now = time.monotonic()
-        times = [self._machine.wake_at(), self._node.wake_at(), self._next_http, self._next_poll]
+        times = [self._machine.wake_at(), self._node.wake_at(), self._next_places, self._next_poll]
         wait_s = min(self._next_look, self._next_watch, *(at for at in times if at is not None)) - now
         return max(0, round(wait_s * 1000 + 0.5))
 
@@ -255,7 +243,7 @@ class Supervisor:
             log.error("child.failed", **named(child), reason=message.text)
         self._do(self._machine.said(child, message.word, time.monotonic(), message.text))
         if message.word is Word.SERVING and child.seat == UPSTREAM:
-            self._give_http()
+            self._give_places()
 
     def _ended(self, running: Running, code: int) -> None:
         """A child is gone."""
@@ -324,9 +312,9 @@ class Supervisor:
             self._tally[count] += 1
         wiring = self._wirings[child.generation]
         if child.seat == UPSTREAM:
-            wanted = http_keys(wiring.plan, self._options)
-            wiring = replace(wiring, http={key: s for key, s in self._http.open_sockets.items() if key in wanted})
-            self._held[child] = set(wiring.http)
+            wanted = self._places_of(wiring.plan)
+            wiring = replace(wiring, places={key: s for key, s in self._places.open_sockets.items() if key in wanted})
+            self._held[child] = set(wiring.places)
         try:
             running = self._children.fork(child, wiring)
         except OSError as error:
@@ -357,9 +345,9 @@ class Supervisor:
         plans = [wiring.plan for wiring in self._wirings.values()]
         for address in self._dns.keep_only({address for plan in plans for address in listen_addresses(plan).values()}):
             log.info("listener.closed", address=shown(address))
-        for key in self._http.keep_only({key for plan in plans for key in http_keys(plan, self._options)}):
+        for key in self._places.keep_only({key for plan in plans for key in self._places_of(plan)}):
             log.info("listener.closed", address=key)
-        self._open_http(self._plan, time.monotonic())
+        self._open_places(self._plan, time.monotonic())
 
     # --------------------------------------------------------------------------------------------------------- reload
 
@@ -408,7 +396,7 @@ class Supervisor:
         now = time.monotonic()
         warn(plan)
         log.info("reload.started", by=by, digest=plan.digest, opened=[shown(address) for address in opened])
-        self._open_http(plan, now)
+        self._open_places(plan, now)
         generation = self._machine.next_generation
         self._wirings[generation] = self._wire(plan, generation)
         self._do(self._machine.reload(now))
@@ -426,29 +414,33 @@ class Supervisor:
         else:
             self._next_poll = now + config.interval_s + config.jitter_s * (random.random() - 0.5)
 
-    # ----------------------------------------------------------------------------------------------------------- HTTP
+    # --------------------------------------------------------------------------------------------------- other places
 
-    def _open_http(self, plan: Plan, now: float) -> None:
-        """Open health and metrics ports; try again later for those that are busy."""
-        known = set(self._http.open_sockets)
-        busy = self._http.open(http_keys(plan, self._options))
+    def _places_of(self, plan: Plan) -> frozenset[str]:
+        """The keys of Wiring.places."""
+        return http_keys(plan, self._options) | {self._operator}
+
+    def _open_places(self, plan: Plan, now: float) -> None:
+        """Open health and metrics ports and the operator socket; try again later for those that are busy."""
+        known = set(self._places.open_sockets)
+        busy = self._places.open(self._places_of(plan))
         for key in busy.keys() - self._busy:
-            log.warning("listener.failed", address=key, error=busy[key], retry_s=HTTP_RETRY_S)
+            log.warning("listener.failed", address=key, error=busy[key], retry_s=PLACE_RETRY_S)
         self._busy = frozenset(busy)
-        self._tally[Count.HTTP_BUSY] = len(busy)
-        self._next_http = now + HTTP_RETRY_S if busy else None
-        for key in self._http.open_sockets.keys() - known:
+        self._tally[Count.HTTP_BUSY] = len(busy.keys() - {self._operator})
+        self._next_places = now + PLACE_RETRY_S if busy else None
+        for key in self._places.open_sockets.keys() - known:
             log.info("listener.opened", address=key)
-        self._give_http()
+        self._give_places()
 
-    def _give_http(self) -> None:
+    def _give_places(self) -> None:
         """Hand serving upstream processes the sockets that were opened after their fork."""
         for child in self._machine.serving():
             if child.seat != UPSTREAM:
                 continue
-            wanted = http_keys(self._wirings[child.generation].plan, self._options)
-            for key in (self._http.open_sockets.keys() & wanted) - self._held[child]:
-                self._children.say(child, Word.HTTP, key, self._http.open_sockets[key].fileno())
+            wanted = self._places_of(self._wirings[child.generation].plan)
+            for key in (self._places.open_sockets.keys() & wanted) - self._held[child]:
+                self._children.say(child, Word.PLACE, key, self._places.open_sockets[key].fileno())
                 self._held[child].add(key)
 
 

@@ -9,6 +9,9 @@ The lock belongs to the descriptor that the upstream process inherits. So it is 
 Everything else (worker slots, the upstream process's segment, the tally) lives as long as the supervisor and has no
 name: nothing of it can be left behind, and it does not count against the size of /dev/shm.
 
+A new table begins as a copy of that of another instance which serves the same addresses, where there is one: we are
+about to replace it (neighbour.py).
+
 A page that /dev/shm has no room for when it is first touched would end whoever touches it (SIGBUS), and whoever takes
 its place. So the memory of a named table is reserved before it is touched: here what every start touches, and by the
 upstream process each page that it begins to use (core/table.h).
@@ -30,8 +33,11 @@ import posix_ipc
 
 from shardns.cache import boot_id, file_memory
 from shardns.core import ffi, lib
+from shardns.errors import Malformed, Unreachable
 from shardns.log import get_logger
 from shardns.role import Segment, Tally
+from shardns.upstream.operator_client import OperatorError
+from supervisor import neighbour
 
 SHM = Path("/dev/shm")  # noqa: S108 - where glibc and musl keep POSIX shared memory
 LOCK_PATIENCE_S = 2.0  # for children of a killed supervisor to be gone
@@ -65,21 +71,23 @@ class Segments:
     def close(self) -> None:
         """Close every descriptor. The table's name stays, for the next start."""
         for segment in (self.table, self.upstream, self.tally, *self.slots):
-            os.close(segment.writable_fd)
-            os.close(segment.readable_fd)
+            segment.close()
         os.close(self.wake_fd)
 
 
-def create(name: str, size_bytes: int, workers: int) -> Segments:
+def create(name: str, size_bytes: int, workers: int, *, beside: str = "") -> Segments:
     """The segments of a supervisor with this many workers; the cache's budget is size_bytes.
 
-    name is the table's; empty for one that no other start can find.
+    name        the table's; empty for one that no other start can find
+    beside      the operator socket of an instance whose table a new one is to be a copy of; there may be none
     Raises OSError when there is no memory for them.
     """
     boot = boot_id()
     geometry = ffi.new("struct shd_geometry *")
     table_size = lib.shd_table_plan(size_bytes, geometry)
     table = _found_table(name, table_size, boot) if name else None
+    if table is None and beside:
+        table = _copied_table(name, table_size, geometry, boot, beside)
     if table is None:
         table = _new_table(name, table_size, geometry, boot)
     slot_size = lib.shd_slot_segment_size(geometry)
@@ -149,15 +157,47 @@ def _found_table(name: str, size: int, boot: bytes) -> Segment | None:
     return None
 
 
+def _copied_table(name: str, size: int, geometry: Cdata, boot: bytes, control: str) -> Segment | None:
+    """A copy of the table of the instance behind control; None when we are alone, or its table is not like ours."""
+    try:
+        client = neighbour.met(control)
+    except Unreachable as error:
+        if not isinstance(error.__cause__, (ConnectionRefusedError, FileNotFoundError)):  # which mean that we are alone
+            log.warning("segment.refused", name=control, reason=str(error))
+        return None
+    with client:
+        segment, given = _memory(name, size, geometry)
+        try:
+            neighbour.copy_table(client, segment, lambda fd: _is_ours(fd) and _header(fd, size, boot) is not None)
+            header = _header(segment.writable_fd, size, boot)
+            has_room = not given or _reserve(segment.writable_fd, size, ffi.addressof(header, "geometry"))
+            reason = "" if has_room else _NO_ROOM
+        except (OperatorError, Malformed, Unreachable, OSError) as error:
+            reason = f"no copy of the other instance's table: {error}"
+    if reason:
+        log.warning("segment.refused", name=control, reason=reason)
+        if given:
+            posix_ipc.unlink_shared_memory(f"/{given}")
+        segment.close()
+        return None
+    log.info("segment.copied", name=given, size_bytes=size, neighbour=control)
+    return segment
+
+
 def _new_table(name: str, size: int, geometry: Cdata, boot: bytes) -> Segment:
     """An empty table, called name if that can be had."""
-    fd = _named(name, size, geometry) if name else None
-    segment = _both(fd, size) if fd is not None else _nameless("table", size)
+    segment, given = _memory(name, size, geometry)
     seed = struct.unpack("=QQ", os.urandom(16))
     with mmap.mmap(segment.writable_fd, size) as memory, ffi.from_buffer(memory, require_writable=True) as pointer:
         lib.shd_table_init(pointer, geometry, seed, boot)
-    log.info("segment.created", name=name if fd is not None else "", size_bytes=size)
+    log.info("segment.created", name=given, size_bytes=size)
     return segment
+
+
+def _memory(name: str, size: int, geometry: Cdata) -> tuple[Segment, str]:
+    """A zeroed segment for a table, called name if that can be had; and the name that it got, or nothing."""
+    fd = _named(name, size, geometry) if name else None
+    return (_nameless("table", size), "") if fd is None else (_both(fd, size), name)
 
 
 def _held(name: str) -> int | None:
@@ -179,12 +219,18 @@ def _held(name: str) -> int | None:
                 return None
             time.sleep(_LOCK_PAUSE_S)
             continue
-        found = os.fstat(fd)
-        if found.st_nlink and found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+        has_name = os.fstat(fd).st_nlink
+        if has_name and _is_ours(fd):
             return fd
         os.close(fd)
-        if found.st_nlink:
+        if has_name:
             return None
+
+
+def _is_ours(fd: int) -> bool:
+    """Whether what is behind fd belongs to our user, and to nobody else."""
+    found = os.fstat(fd)
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _header(fd: int, size: int, boot: bytes) -> Cdata | None:
@@ -236,6 +282,7 @@ def _headed(name: str, size: int, slot: int, boot: bytes) -> Segment:
 def _nameless(name: str, size: int) -> Segment:
     """A new zeroed segment that nobody else can find. name is for /proc only."""
     fd = os.memfd_create(f"shardns-{name}", os.MFD_CLOEXEC)
+    os.fchmod(fd, 0o600)
     os.ftruncate(fd, size)
     return _both(fd, size)
 

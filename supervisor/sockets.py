@@ -95,12 +95,13 @@ class DnsSockets:
         return {(n, w): sock for n, address in listeners.items() for w, sock in enumerate(self._open[address][1])}
 
 
-class HttpSockets:
-    """Listening sockets for health, readiness and metrics. A busy port costs that page, never DNS."""
+class Places:
+    """Listening sockets for health, readiness and metrics, and the operator's. A busy one costs its page, never DNS."""
 
-    def __init__(self) -> None:
-        """None is open."""
+    def __init__(self, operator: str) -> None:
+        """None is open. operator: the key that is the name of a Unix socket; the others are HTTP's, "host:port"."""
         self.open_sockets: dict[str, socket.socket] = {}
+        self._operator = operator
 
     def open(self, keys: Iterable[str]) -> dict[str, str]:
         """Open what is not open yet; returns what cannot be had now, with the reason."""
@@ -109,7 +110,7 @@ class HttpSockets:
             if key in self.open_sockets:
                 continue
             try:
-                self.open_sockets[key] = _http_socket(key)
+                self.open_sockets[key] = unix_listener(key) if key == self._operator else _http_socket(key)
             except OSError as error:
                 busy[key] = error.strerror or str(error)
         return busy
@@ -119,6 +120,8 @@ class HttpSockets:
         gone = [key for key in self.open_sockets if key not in keys]
         for key in gone:
             self.open_sockets.pop(key).close()
+            if key == self._operator and not key.startswith("@"):
+                Path(key).unlink(missing_ok=True)
         return gone
 
 

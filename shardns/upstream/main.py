@@ -96,7 +96,7 @@ class UpstreamProcess:
         elif message.word is Word.DRAIN:
             self._services.draining()
             self._background(self._drain())
-        elif message.word is Word.HTTP:
+        elif message.word is Word.PLACE:
             self._background(self._services.adopt(message.text, message.fds))
 
     # ---- asks

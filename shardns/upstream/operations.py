@@ -45,8 +45,10 @@ class TableOperations:
         stats: Callable[[], Mapping[str, object]],
         about: Callable[[], Mapping[str, object]],
         reload: Callable[[], None],
+        table_fd: int,
     ) -> None:
         """table: struct shd_table_header *. writer: struct shd_writer *. zones: of the server blocks, by cache id."""
+        self.table_fd = table_fd
         self._table = table
         self._writer = writer
         self._zones = zones

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -23,7 +24,7 @@ import msgpack
 
 from shardns.dns import codes, names
 from shardns.log import get_logger
-from shardns.upstream.operator_client import REQUEST_MAX, Item, OperatorError
+from shardns.upstream.operator_client import LEND_S, REQUEST_MAX, Item, OperatorError
 
 CONNECTIONS_MAX: Final = 8
 IDLE_S: Final = 60.0  # between two requests
@@ -50,6 +51,9 @@ class Operations(Protocol):
 
     Iterators give None where a step of work is done without a result: the event loop then turns.
     """
+
+    table_fd: int
+    """A descriptor of the table, read-only. Whoever writes to the table does so from this event loop."""
 
     def lookup(self, question: Question) -> Iterator[Item | None]:
         """The cached answers to a question, with records."""
@@ -143,6 +147,10 @@ class OperatorServer:
 
     async def _answer(self, request: object, writer: asyncio.StreamWriter) -> None:
         """One request."""
+        if isinstance(request, dict) and request.get("op") == "lend":
+            with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as sock:
+                _lend(sock, self._operations.table_fd)
+            return
         try:
             steps = self._steps(request)
             done: Item = {}
@@ -184,8 +192,10 @@ class OperatorServer:
             case "reload":
                 operations.reload()
                 return lambda _done: iter(())
+            case "copied":
+                raise OperatorError(f"the copy took more than {LEND_S:g} s: the table has been written to since")
             case other:
-                known = "lookup, dump, flush, stats, about and reload"
+                known = "lookup, dump, flush, stats, about, reload and lend"
                 raise OperatorError(f"unknown operation {other!r}; there are {known}")
 
 
@@ -233,6 +243,22 @@ def _filled(done: Item, facts: Mapping[str, object]) -> Iterator[None]:
     """No items; the facts are the end of the answer."""
     done.update(facts)
     return iter(())
+
+
+def _lend(sock: socket.socket, table_fd: int) -> None:
+    """Let another instance copy the table. Waits for that LEND_S at most, and the event loop with it: nobody writes.
+
+    Raises OSError for one that goes away or says something else.
+    """
+    socket.send_fds(sock, [msgpack.packb({"lent": True})], [table_fd])
+    readable = select.poll()
+    readable.register(sock, select.POLLIN)
+    if not readable.poll(LEND_S * 1000):
+        return  # what it says later is answered then
+    if sock.recv(REQUEST_MAX) != msgpack.packb({"op": "copied"}):
+        raise ConnectionError("not what was agreed")
+    sock.send(msgpack.packb({"done": {}}))
+    log.info("table.lent")
 
 
 async def _send(writer: asyncio.StreamWriter, message: Item) -> None:

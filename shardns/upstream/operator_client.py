@@ -6,14 +6,22 @@ A Unix stream socket carries msgpack values, one after the other:
     upstream process -> client    {"item": {...}} any number of times, then {"done": {...}} or {"error": "text"}
 
 A connection takes one request after the other. Who may ask is decided by the peer's uid (operator.py).
+
+One request is for another instance on the same node, which is about to serve and copies the table (copy_table):
+
+    new supervisor -> upstream process    {"op": "lend"}
+    upstream process -> new supervisor    {"lent": true} and a descriptor of the table, to which nobody writes now
+    new supervisor -> upstream process    {"op": "copied"}
+    upstream process -> new supervisor    {"done": {}}, or an error when that took longer than LEND_S
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,6 +32,7 @@ from shardns.errors import Malformed, Unreachable
 REQUEST_MAX: Final = 4096  # octets of a request
 MESSAGE_MAX: Final = 1 << 20  # octets of one value from the other side
 TIMEOUT_S: Final = 10.0  # for each step of the other side
+LEND_S: Final = 0.25  # for a copy of the table: misses wait meanwhile; 32 MiB take some 20 ms
 
 # The values of a message are whatever msgpack can carry.
 Item = dict[str, Any]
@@ -94,6 +103,25 @@ class OperatorClient:
         """What is served, by whom, and how each process does; see docs/operating.md."""
         return self._done({"op": "about"})
 
+    def copy_table(self, copy: Callable[[int], None]) -> None:
+        """Call copy with a descriptor of the table, read-only, while nobody writes to it.
+
+        Raises whatever copy does, and OperatorError when it took too long: what was copied is then worth nothing.
+        """
+        with self._faults():
+            self._send({"op": "lend"})
+            data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, 1)
+            self._unpacker.feed(data)
+        try:
+            with self._faults():
+                if "lent" not in self._receive() or not fds:
+                    raise ValueError("no table came")
+            copy(fds[0])
+        finally:
+            for fd in fds:
+                os.close(fd)
+        self._done({"op": "copied"})
+
     def server_pid(self) -> int:
         """The process that listens: the upstream process or its supervisor; 0 where our process namespace hides it.
 
@@ -120,24 +148,32 @@ class OperatorClient:
 
     def _ask(self, request: Item, done: Item) -> Iterator[Item]:
         """The items of the answer; what ends it goes into done."""
-        try:
-            with contextlib.suppress(BrokenPipeError):  # one that is refused is told why before it has asked
-                self._sock.sendall(msgpack.packb(request))
+        with self._faults():
+            self._send(request)
             while True:
                 message = self._receive()
-                if "error" in message:
-                    raise OperatorError(str(message["error"]))
                 if "done" in message:
                     done.update(message["done"])
                     return
                 yield message["item"]
+
+    def _send(self, request: Item) -> None:
+        """Send a request. Raises OSError."""
+        with contextlib.suppress(BrokenPipeError):  # one that is refused is told why before it has asked
+            self._sock.sendall(msgpack.packb(request))
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        """What the network or the other side is to blame for becomes an exception of ours."""
+        try:
+            yield
         except OSError as error:
             raise Unreachable(f"{self._path}: {error.strerror or error}") from error
         except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
             raise Malformed(f"{self._path}: not what an upstream process says: {error!r}") from error
 
     def _receive(self) -> Item:
-        """The next message. Raises OSError, ValueError or msgpack's own."""
+        """The next message that is no error. Raises OperatorError for one, OSError, ValueError or msgpack's own."""
         while True:
             try:
                 message = self._unpacker.unpack()
@@ -149,4 +185,6 @@ class OperatorClient:
                 continue
             if not isinstance(message, dict):
                 raise TypeError("a message is a map")
+            if "error" in message:
+                raise OperatorError(str(message["error"]))
             return message

@@ -78,22 +78,19 @@ class Services:
         self._poll: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Serve on every HTTP socket that there is, counting on from where our predecessor was."""
+        """Serve at every place that there is, counting on from where our predecessor was."""
         self._ledger.restore()
         self._save()
-        for key, sock in self._wiring.http.items():
+        for key, sock in self._wiring.places.items():
             await self._listen(key, sock)
         plan = self._wiring.plan
         if plan.health:
             first = plan.health[0]
             self._poll = asyncio.create_task(HealthPoll(first.host, first.port, self.sources).run())
-        if self._wiring.operator_socket is not None:
-            self._operator = OperatorServer(self._make_operations(), allowed_uids())
-            await self._operator.start(self._wiring.operator_socket)
         self.endpoints.is_serving = True
 
     async def adopt(self, key: str, descriptors: Sequence[int]) -> None:
-        """Serve on a port that was busy when we started."""
+        """Serve at a place that was busy when we started."""
         for descriptor in descriptors:
             await self._listen(key, socket.socket(fileno=descriptor))
 
@@ -116,6 +113,11 @@ class Services:
         asyncio.get_running_loop().call_later(SAVE_S, self._save)
 
     async def _listen(self, key: str, sock: socket.socket) -> None:
+        """Serve at one place."""
+        if key == self._wiring.operator:
+            self._operator = OperatorServer(self._make_operations(), allowed_uids())
+            await self._operator.start(sock)
+            return
         await self._server.listen(sock, self.endpoints.routes(plugins_at(self._wiring.plan, key)))
 
     def _make_operations(self) -> TableOperations:
@@ -130,6 +132,7 @@ class Services:
             lambda: numbers(self.sources, self._page.reader, time.time()),
             self._about,
             self._reload,
+            self._wiring.table.readable_fd,
         )
 
     def _about(self) -> dict[str, object]:

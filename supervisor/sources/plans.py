@@ -18,7 +18,7 @@ def listen_addresses(plan: Plan) -> Mapping[int, Address]:
 
 
 def http_keys(plan: Plan, options: Options) -> frozenset[str]:
-    """The keys of Wiring.http: every address of health, ready and metrics, and the second one of metrics."""
+    """Every address of health, ready and metrics, and the second one of metrics."""
     keys = {str(address) for address in plan.http()}
     if options.metrics_address:
         keys.add(options.metrics_address)

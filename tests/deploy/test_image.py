@@ -241,7 +241,7 @@ def test_restart(image, other, overlay):
 
 
 def test_surge(image, other, tmp_path):
-    """Upgraded with maxSurge, the new pod beside the old one, not one query is lost, and the rules stay."""
+    """Upgraded with maxSurge, the new pod beside the old one, not one query is lost, and cache and rules stay."""
     objects = kustomize.render(DEPLOY / "overlays/surge")
     queries = tmp_path / "queries"
     queries.write_text(f"{NAME} A\n{NAME} AAAA\n")
@@ -250,6 +250,7 @@ def test_surge(image, other, tmp_path):
         load = subprocess.Popen(other.command(*words), stdout=subprocess.PIPE, text=True)
         with containers.container(image, objects, other, env=ENV, resolv_conf=f"nameserver {UPSTREAM_IP}\n") as new:
             wait_for(new, lambda: bool(new.events("generation.serving")))
+            assert new.events("segment.copied")
             assert old.end() == 0
             said, _ = load.communicate(timeout=30)
             assert re.search(r"Queries completed: +4000 \(100", said), said

@@ -25,7 +25,7 @@ def pair() -> Iterator[Pair]:
 
 @pytest.mark.parametrize(
     "word, text",
-    [(Word.READY, ""), (Word.GO, ""), (Word.FATAL, "Loop detected for zone example.org."), (Word.HTTP, "[::1]:9253")],
+    [(Word.READY, ""), (Word.GO, ""), (Word.FATAL, "Loop detected for zone example.org."), (Word.PLACE, "[::1]:9253")],
 )
 def test_words_arrive(pair, word, text):
     """A word and what follows it come out as they went in."""
@@ -43,7 +43,7 @@ def test_words_keep_their_order_and_bounds(pair):
 def test_descriptor_comes_along(pair):
     """HTTP carries a descriptor that is the receiver's own, and is not passed on to programs it starts."""
     reader, writer = os.pipe()
-    send(pair[0], Word.HTTP, "127.0.0.1:9253", [writer])
+    send(pair[0], Word.PLACE, "127.0.0.1:9253", [writer])
     os.close(writer)
     message = receive(pair[1])
     assert message is not None
@@ -102,14 +102,14 @@ def wiring() -> Iterator[Wiring]:
         worker_count=2,
         udp=udp,
         tcp=tcp,
-        http={"127.0.0.1:9253": opened[-3]},
+        places={"127.0.0.1:9253": opened[-3], "@here": opened[-1]},
         table=Segment(1000, 1001, 8),
         slots=tuple(Segment(1100 + 2 * n, 1101 + 2 * n, 8) for n in range(4)),
         upstream=Segment(1200, 1201, 8),
         tally=Segment(1300, 1301, 8),
         wake_fd=1400,
         miss_socket=opened[-2],
-        operator_socket=opened[-1],
+        operator="@here",
         start_ns=0,
     )
     for sock in opened:
@@ -135,8 +135,7 @@ def test_worker_may_write_its_own_slot_only(wiring):
     own = wiring.for_worker(1)
     assert writable(own) == ["slot 3"]
     assert set(own.udp) == set(own.tcp) == {(0, 1), (3, 1)}
-    assert not own.http
-    assert own.operator_socket is None
+    assert not own.places
     assert own.miss_socket is wiring.miss_socket
 
 
@@ -146,7 +145,7 @@ def test_upstream_may_write_the_table_and_its_own(wiring):
     assert writable(own) == ["table", "upstream"]
     assert own.udp == wiring.udp
     assert not own.tcp
-    assert own.http == wiring.http
+    assert own.places == wiring.places
 
 
 def test_descriptors_are_all_and_only_those(wiring):

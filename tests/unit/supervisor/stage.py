@@ -99,7 +99,7 @@ class _Heart:
 def _serve(wiring: Wiring, seat: int, control: socket.socket, heart: _Heart) -> int:
     """Until told to leave."""
     mine = list(wiring.udp.values()) if seat != UPSTREAM else []
-    others = list(wiring.http.values()) if seat == UPSTREAM else []
+    others = list(wiring.places.values()) if seat == UPSTREAM else []
     while True:
         heart.beat()
         for sock in select.select([control, *mine, *others], [], [], BEAT_S)[0]:
@@ -107,7 +107,7 @@ def _serve(wiring: Wiring, seat: int, control: socket.socket, heart: _Heart) -> 
                 message = receive(control)
                 if message is None or message.word in (Word.DRAIN, Word.STOP):
                     return 0
-                if message.word is Word.HTTP:
+                if message.word is Word.PLACE:
                     others.append(socket.socket(fileno=message.fds[0]))
             elif sock in others:
                 client, _ = sock.accept()

@@ -27,7 +27,7 @@ def wiring() -> Iterator[Wiring]:
     memory = os.memfd_create("test")
     with socket.socket(socket.AF_UNIX) as miss:
         nothing = Segment(memory, memory, 0)
-        yield Wiring(PLAN, 0, 2, {}, {}, {}, nothing, (nothing,) * 4, nothing, nothing, memory, miss, None, 0)
+        yield Wiring(PLAN, 0, 2, {}, {}, {}, nothing, (nothing,) * 4, nothing, nothing, memory, miss, "", 0)
     os.close(memory)
 
 

@@ -330,7 +330,7 @@ def test_busy_dns_port_stops_the_start(options):
 
 def test_every_busy_http_port_is_told_once(options, monkeypatch):
     """A port that is busy after a reload is told also where another is being waited for; neither is told twice."""
-    monkeypatch.setattr(loop, "HTTP_RETRY_S", 0.1)
+    monkeypatch.setattr(loop, "PLACE_RETRY_S", 0.1)
     holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     first, second = (f"127.0.0.1:{holder.getsockname()[1]}" for holder in holders)
     with contextlib.ExitStack() as stack:
@@ -351,7 +351,7 @@ def test_every_busy_http_port_is_told_once(options, monkeypatch):
 
 def test_busy_http_port_costs_no_dns(options, monkeypatch):
     """A metrics port that is busy is a warning; DNS is served, and the page comes when the port is free."""
-    monkeypatch.setattr(loop, "HTTP_RETRY_S", 0.2)
+    monkeypatch.setattr(loop, "PLACE_RETRY_S", 0.2)
     port = free_port()
     Path(options.conf).write_text(SERVED.replace("forward", f"prometheus 127.0.0.1:{port}\n forward"))
     holder = socket.create_server(("127.0.0.1", port))

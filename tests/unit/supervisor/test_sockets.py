@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shardns.errors import ConfigError
-from supervisor.sockets import UDP_BUFFER_BYTES, DnsSockets, HttpSockets, unix_listener
+from supervisor.sockets import UDP_BUFFER_BYTES, DnsSockets, Places, unix_listener
 
 HAS_IPV6 = Path("/proc/net/if_inet6").exists() and "lo" in Path("/proc/net/if_inet6").read_text()
 
@@ -168,9 +168,9 @@ def test_keep_only_closes_the_others(sockets, port):
 
 
 @pytest.fixture
-def http() -> Iterator[HttpSockets]:
+def http() -> Iterator[Places]:
     """None open."""
-    opened = HttpSockets()
+    opened = Places("")
     yield opened
     opened.keep_only(())
 
@@ -185,7 +185,7 @@ def test_http_listens(http, port, host):
 
 def test_two_instances_share_an_http_port(http, port):
     """SO_REUSEPORT: another instance of this program does not make the port busy."""
-    other = HttpSockets()
+    other = Places("")
     assert http.open([f"127.0.0.1:{port}"]) == {}
     assert other.open([f"127.0.0.1:{port}"]) == {}
     assert other.keep_only(()) == [f"127.0.0.1:{port}"]

@@ -83,7 +83,7 @@ def table_fixture():
 
 def ops(table):
     """Operations on table."""
-    return TableOperations(table.header, table.writer, ZONES, lambda: {"queries": 1}, dict, lambda: None)
+    return TableOperations(table.header, table.writer, ZONES, lambda: {"queries": 1}, dict, lambda: None, -1)
 
 
 def found(items):

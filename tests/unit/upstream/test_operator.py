@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import msgpack
 import pytest
 
 from shardns.errors import Malformed, Unreachable
+from shardns.upstream import operator
 from shardns.upstream.operator import OperatorServer, Question, allowed_uids, peer_uid
-from shardns.upstream.operator_client import OperatorClient, OperatorError, address
+from shardns.upstream.operator_client import LEND_S, OperatorClient, OperatorError, address
 
 US = frozenset({os.getuid()})
 
@@ -18,7 +20,8 @@ US = frozenset({os.getuid()})
 class FakeOperations:
     """Remembers what it was asked; its cache holds `entries`."""
 
-    def __init__(self, entries=()):
+    def __init__(self, entries=(), table_fd=-1):
+        self.table_fd = table_fd
         self.calls: list[object] = []
         self.entries = list(entries)
 
@@ -113,6 +116,71 @@ async def test_about(tmp_path):
         assert await ask(path, lambda c: (c.about(), c.server_pid())) == (wanted, os.getpid())
 
 
+@pytest.fixture
+def table_fd() -> Iterator[int]:
+    """A table."""
+    fd = os.memfd_create("table")
+    os.write(fd, b"the table")
+    yield fd
+    os.close(fd)
+
+
+async def test_a_table_is_lent(tmp_path, table_fd):
+    """Whoever copies the table reads it while the event loop, and so its writer, stands still; then both go on."""
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    turning = asyncio.create_task(turn())
+    seen: list[object] = []
+
+    def copy(fd: int) -> None:
+        before = turns
+        seen.append(os.pread(fd, 100, 0))
+        time.sleep(0.05)
+        seen.append(turns - before)
+
+    async with serving(tmp_path, FakeOperations(table_fd=table_fd)) as path:
+        await ask(path, lambda client: client.copy_table(copy))
+        assert seen == [b"the table", 0]
+        assert await ask(path, lambda client: client.stats())
+    turning.cancel()
+
+
+async def test_a_copy_that_takes_too_long(tmp_path, table_fd, monkeypatch):
+    """The writer does not wait for ever; who has copied for so long is told that it is worth nothing."""
+    monkeypatch.setattr(operator, "LEND_S", 0.02)
+    async with serving(tmp_path, FakeOperations(table_fd=table_fd)) as path:
+        with pytest.raises(OperatorError, match="the copy took more than"):
+            await ask(path, lambda client: client.copy_table(lambda _fd: time.sleep(0.1)))
+        assert await ask(path, lambda client: client.stats())
+
+
+async def test_a_copier_that_goes_away(tmp_path, table_fd):
+    """A copy that fails on the other side ends the wait at once."""
+
+    def fail(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with serving(tmp_path, FakeOperations(table_fd=table_fd)) as path:
+        with pytest.raises(OSError, match="No space"):
+            await ask(path, lambda client: client.copy_table(fail))
+        begun = time.monotonic()
+        assert await ask(path, lambda client: client.stats())
+        assert time.monotonic() - begun < LEND_S
+
+
+async def test_a_table_is_lent_to_those_allowed(tmp_path, table_fd):
+    """Another user is refused, and gets no descriptor."""
+    async with serving(tmp_path, FakeOperations(table_fd=table_fd), uids=frozenset()) as path:
+        with pytest.raises(OperatorError, match="may not operate"):
+            await ask(path, lambda client: client.copy_table(lambda _fd: pytest.fail("lent")))
+
+
 async def test_several_requests(tmp_path):
     """A connection takes one request after the other; an error does not end it."""
 
@@ -177,7 +245,10 @@ def test_allowed_uids(monkeypatch):
     [
         ([], "a request is a msgpack map"),
         ({}, "unknown operation ''"),
-        ({"op": "shutdown"}, "unknown operation 'shutdown'; there are lookup, dump, flush, stats, about and reload"),
+        (
+            {"op": "shutdown"},
+            "unknown operation 'shutdown'; there are lookup, dump, flush, stats, about, reload and lend",
+        ),
         ({"op": 7}, "op is a text"),
         ({"op": "lookup"}, "name: name is empty"),
         ({"op": "lookup", "name": "a..b"}, "name: name has an empty label"),

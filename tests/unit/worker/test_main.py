@@ -93,14 +93,14 @@ class Site:
             worker_count=1,
             udp={(0, 0): self.udp},
             tcp={(0, 0): self.tcp},
-            http={},
+            places={},
             table=self.table.read_only(),
             slots=self.slots,
             upstream=self.upstream.read_only(),
             tally=self.tally,
             wake_fd=self.wake_fd,
             miss_socket=self.misses,
-            operator_socket=None,
+            operator="",
             start_ns=0,
         )
         self.code = main(wiring, 0, self._workers_control)
