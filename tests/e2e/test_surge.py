@@ -97,6 +97,7 @@ def test_begins_warm(instance, server):
         assert new.events("segment.copied")
         assert old.events("table.lent")
         wait_until(lambda: len(pod.names) > 300, what="queries to both")
+        assert new.scrape().total("shardns_http_busy") == 0
         old.stop()
     asked = server.queries
     assert all(is_right(new.port, name) for name in kept)
