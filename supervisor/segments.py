@@ -170,8 +170,12 @@ def _copied_table(name: str, size: int, geometry: Cdata, boot: bytes, control: s
         try:
             neighbour.copy_table(client, segment, lambda fd: _is_ours(fd) and _header(fd, size, boot) is not None)
             header = _header(segment.writable_fd, size, boot)
-            has_room = not given or _reserve(segment.writable_fd, size, ffi.addressof(header, "geometry"))
-            reason = "" if has_room else _NO_ROOM
+            if header is None:
+                reason = "the copy of the other instance's table is none"
+            elif given and not _reserve(segment.writable_fd, size, ffi.addressof(header, "geometry")):
+                reason = _NO_ROOM
+            else:
+                reason = ""
         except (OperatorError, Malformed, Unreachable, OSError) as error:
             reason = f"no copy of the other instance's table: {error}"
     if reason:

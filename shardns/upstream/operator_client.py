@@ -22,6 +22,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -31,7 +32,7 @@ from shardns.errors import Malformed, Unreachable
 
 REQUEST_MAX: Final = 4096  # octets of a request
 MESSAGE_MAX: Final = 1 << 20  # octets of one value from the other side
-TIMEOUT_S: Final = 10.0  # for each step of the other side
+TIMEOUT_S: Final = 10.0  # for each message of the other side
 LEND_S: Final = 0.25  # for a copy of the table: misses wait meanwhile; 32 MiB take some 20 ms
 
 # The values of a message are whatever msgpack can carry.
@@ -51,8 +52,9 @@ class OperatorClient:
     """A connection to the upstream process. Every method raises OperatorError, Unreachable or Malformed."""
 
     def __init__(self, path: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Connect. path: see address."""
+        """Connect. path: see address; timeout_s: for each message of the other side."""
         self._path = path
+        self._timeout_s = timeout_s
         self._unpacker = msgpack.Unpacker(max_buffer_size=MESSAGE_MAX)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.settimeout(timeout_s)
@@ -174,10 +176,12 @@ class OperatorClient:
 
     def _receive(self) -> Item:
         """The next message that is no error. Raises OperatorError for one, OSError, ValueError or msgpack's own."""
+        end = monotonic() + self._timeout_s
         while True:
             try:
                 message = self._unpacker.unpack()
             except msgpack.OutOfData:
+                self._sock.settimeout(max(end - monotonic(), 0.001))  # 0 would make it non-blocking
                 data = self._sock.recv(65536)
                 if not data:
                     raise ConnectionError("the upstream process closed the connection") from None

@@ -209,3 +209,28 @@ def test_one_that_gives_nothing(name, old, tmp_path):
             assert refused(f"{name}", str(path))
             thread.join()
             (segments.SHM / name).unlink()
+
+
+def test_one_that_never_ends(name, tmp_path, monkeypatch):
+    """A neighbour that says a little, again and again, does not keep us from serving for longer than a silent one."""
+    monkeypatch.setattr(neighbour, "PATIENCE_S", 0.2)
+    ended = threading.Event()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "control"))
+        listener.listen()
+
+        def drip() -> None:
+            client, _ = listener.accept()
+            with client, contextlib.suppress(OSError):
+                client.sendall(b"\xdb\0\1\0\0")  # a text of 65,536 octets
+                while not ended.wait(0.05):
+                    client.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        begun = time.monotonic()
+        assert refused(name, str(tmp_path / "control"))
+        took_s = time.monotonic() - begun
+        ended.set()
+        thread.join()
+    assert took_s < 5
