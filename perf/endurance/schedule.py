@@ -64,16 +64,23 @@ def schedule(seed: int, seconds: float) -> list[Event]:
 
     Outages do not overlap, and nothing starts cold in one or right before it: with neither an answer in the cache nor
     a nameserver, SERVFAIL would be right for names that the load takes for cached.
+
+    The run begins with the longest silence, and so does its last part: thousands of queries are under way then, and a
+    process keeps the memory that they took. What it takes more later it has lost.
     """
     return sorted(_events(random.Random(seed), spared_at(seconds), seconds - END_S))
 
 
 def _events(chance: random.Random, spared_s: float, until_s: float) -> Iterator[Event]:
     at_s, back_s, cold_s = CALM_S, 0.0, 0.0
+    silences = [CALM_S, spared_s]  # when the next longest one is due
     while at_s < until_s:
         (what,) = chance.choices(list(SHARES), list(SHARES.values()))
         lasts_s = chance.uniform(*OUTAGE_S)
         is_out = at_s < back_s + 1
+        if silences and at_s >= silences[0] and not is_out and at_s >= cold_s:
+            what, lasts_s = What.SILENT, OUTAGE_S[1]
+            del silences[0]
         if what in OUTAGES and (is_out or at_s < cold_s or at_s + lasts_s > until_s):
             what = What.KILL_WORKER
         elif what is What.RELOAD_COLD and is_out:

@@ -1,6 +1,6 @@
 import pytest
 
-from perf.endurance.schedule import CALM_S, END_S, OUTAGES, What, schedule, spared_at
+from perf.endurance.schedule import CALM_S, END_S, OUTAGE_S, OUTAGES, What, schedule, spared_at
 
 
 def test_the_seed_decides():
@@ -26,6 +26,16 @@ def test_order(seed):
             is_out = False
         assert not (is_out and event.what is What.RELOAD_COLD)
     assert not is_out
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_longest_silences(seed):
+    """The run and its last part begin with the longest silence."""
+    ends = [event.at_s for event in schedule(seed, 300) if event.what is What.BACK]
+    starts = [event.at_s for event in schedule(seed, 300) if event.what in OUTAGES]
+    longest = [start for start, end in zip(starts, ends, strict=True) if end - start == pytest.approx(OUTAGE_S[1])]
+    assert longest[0] == CALM_S
+    assert any(0 <= start - spared_at(300) < 20 for start in longest)
 
 
 @pytest.mark.parametrize("seed", range(30))
