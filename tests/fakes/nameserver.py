@@ -74,6 +74,7 @@ class Nameserver:
     open: int = 0
     most_open: int = 0
     tcp_queries: int = 0
+    tcp_replies: int = 0
     udp_queries: int = 0
     udp_ports: list[int] = field(default_factory=list)
     seen: list[bytes] = field(default_factory=list)
@@ -163,6 +164,7 @@ class Nameserver:
         for wire in self._replies(query, by_tcp=True):
             if not writer.is_closing():
                 writer.write(len(wire).to_bytes(2, "big") + wire)
+                self.tcp_replies += 1
 
     async def answer_udp(self, query: bytes, address: tuple[str, int]) -> None:
         """Answer a datagram."""

@@ -103,7 +103,7 @@ async def test_own_stall_is_not_held_against_the_upstream(count):
             await client.ask()
             futures = [client.ask(f"n{n}.example.org.") for n in range(count)]
             client.pool.turn.end()
-            while server.tcp_queries <= count:
+            while server.tcp_replies <= count:
                 time.sleep(0.01)  # noqa: ASYNC251 - the stall, which lasts until every answer is on its way
             time.sleep(0.3)  # noqa: ASYNC251
             client.pool._tick()
