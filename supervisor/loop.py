@@ -137,8 +137,8 @@ class Supervisor:
         self._beats = memory.Heartbeats(self._segments)
         self._tally = memory.writable_tally(self._segments.tally)
         self._miss = unix_listener("")
-        self._open_places(self._plan, time.monotonic())
         self._wirings[0] = self._wire(self._plan, 0)
+        self._open_places(time.monotonic())
 
     def _finish(self) -> None:
         """Leave nothing behind but the table."""
@@ -199,7 +199,7 @@ class Supervisor:
             self._tally[Count[f"SETUP_{kind.upper()}"]] = errors
         self._tally[Count.SETUP_CONFIGMAP] = self._source.configmap_errors
         if self._next_places is not None and self._next_places <= now:
-            self._open_places(self._plan, now)
+            self._open_places(now)
         self._look_for_changes(now)
         if self._reload_wanted and self._machine.can_reload:
             self._reload(self._reload_wanted)
@@ -345,9 +345,9 @@ class Supervisor:
         plans = [wiring.plan for wiring in self._wirings.values()]
         for address in self._dns.keep_only({address for plan in plans for address in listen_addresses(plan).values()}):
             log.info("listener.closed", address=shown(address))
-        for key in self._places.keep_only({key for plan in plans for key in self._places_of(plan)}):
+        for key in self._places.keep_only(self._places_of(*plans)):
             log.info("listener.closed", address=key)
-        self._open_places(self._plan, time.monotonic())
+        self._open_places(time.monotonic())
 
     # --------------------------------------------------------------------------------------------------------- reload
 
@@ -396,9 +396,9 @@ class Supervisor:
         now = time.monotonic()
         warn(plan)
         log.info("reload.started", by=by, digest=plan.digest, opened=[shown(address) for address in opened])
-        self._open_places(plan, now)
         generation = self._machine.next_generation
         self._wirings[generation] = self._wire(plan, generation)
+        self._open_places(now)
         self._do(self._machine.reload(now))
 
     def _failed(self, reason: str) -> None:
@@ -416,14 +416,14 @@ class Supervisor:
 
     # --------------------------------------------------------------------------------------------------- other places
 
-    def _places_of(self, plan: Plan) -> frozenset[str]:
+    def _places_of(self, *plans: Plan) -> frozenset[str]:
         """The keys of Wiring.places."""
-        return http_keys(plan, self._options) | {self._operator}
+        return frozenset({self._operator}).union(*(http_keys(plan, self._options) for plan in plans))
 
-    def _open_places(self, plan: Plan, now: float) -> None:
-        """Open health and metrics ports and the operator socket; try again later for those that are busy."""
+    def _open_places(self, now: float) -> None:
+        """Open health and metrics ports of every generation, and the operator socket; try busy ones again later."""
         known = set(self._places.open_sockets)
-        busy = self._places.open(self._places_of(plan))
+        busy = self._places.open(self._places_of(*(wiring.plan for wiring in self._wirings.values())))
         for key in busy.keys() - self._busy:
             log.warning("listener.failed", address=key, error=busy[key], retry_s=PLACE_RETRY_S)
         self._busy = frozenset(busy)

@@ -8,8 +8,8 @@ A played worker answers every datagram with JSON about itself; the datagram may 
     fds       what its descriptors are
     orphan    start a process that is nobody's child but the supervisor's, as PID 1
 
-Zones of the Corefile tell the players how to behave while they load: boot-fails., never-ready., dies. (before READY),
-dies-late. (after GO).
+Zones of the Corefile tell the players how to behave while they load: boot-fails., never-ready., slow. (0.5 s before
+READY), dies. (before READY), dies-late. (after GO).
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ def play(wiring: Wiring, seat: int, control: socket.socket) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     if "never-ready." in zones and seat == 0:
         time.sleep(PATIENCE_S)
+    if "slow." in zones:
+        time.sleep(0.5)
     segment = wiring.upstream if seat == UPSTREAM else wiring.slots[wiring.slot_of(seat)]
     beat = _Heart(segment, "struct shd_upstream_segment" if seat == UPSTREAM else "struct shd_slot_segment")
     send(control, Word.READY)
