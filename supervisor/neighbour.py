@@ -16,7 +16,7 @@ from typing import Final
 from shardns.role import Segment
 from shardns.upstream.operator_client import OperatorClient, OperatorError
 
-PATIENCE_S: Final = 2.0  # for each step of the neighbour; one that is stuck must not keep us from serving
+PATIENCE_S: Final = 2.0  # for each message of the neighbour; one that is stuck must not keep us from serving
 _AT_ONCE: Final = 1 << 30  # octets of one sendfile(2)
 
 

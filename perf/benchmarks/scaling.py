@@ -17,7 +17,7 @@ from statistics import median
 
 from perf import load
 from perf.benchmarks.cpu import HOT_NAMES
-from perf.figures import Extent, Figure, Outcome, Progress
+from perf.figures import Extent, Figure, Outcome, Progress, medians, ratios
 from perf.servers import BOTH_CPUS, Server, Site, started
 
 CLIENTS = 800  # sockets of the load: the kernel spreads them over the processes by hash
@@ -44,47 +44,36 @@ class Runs:
         return max(self.by_pid.values(), key=median)
 
 
-def _ratio(above: list[float], below: list[float]) -> float:
-    """The median of the rounds' ratios."""
-    return median(a / b for a, b in zip(above, below, strict=True))
-
-
 def workers(site: Site, extent: Extent, progress: Progress) -> Outcome:
     """2 workers against 1, on 2 processors, load generator's share discounted."""
     queries = load.names(site.directory / "hot", "hot", HOT_NAMES)
-    runs = {(name, count): Runs() for name in SERVERS for count in (1, 2)}
+    runs = {f"{name} {count}": Runs() for name in SERVERS for count in (1, 2)}
     with contextlib.ExitStack() as stack:
-        servers: dict[tuple[str, int], Server] = {
-            (name, count): stack.enter_context(started(site.on(BOTH_CPUS, count), name)) for name, count in runs
+        servers: dict[str, tuple[int, Server]] = {
+            f"{name} {count}": (count, stack.enter_context(started(site.on(BOTH_CPUS, count), name)))
+            for name in SERVERS
+            for count in (1, 2)
         }
-        for server in servers.values():
+        for _, server in servers.values():
             load.warm(server, queries)
         for number in range(FINER * extent.rounds):
-            for (name, count), server in servers.items():
+            for name, (count, server) in servers.items():
                 result = load.dnsperf(
                     server, queries, seconds=extent.seconds / 4, clients=CLIENTS, window=count * WINDOW, expected="hits"
                 )
-                runs[name, count].add(result)
+                runs[name].add(result)
             if number % FINER == FINER - 1:
-                progress(
-                    "busiest process: "
-                    + ", ".join(f"{name} {count} {median(one.busiest()):.2f}" for (name, count), one in runs.items())
-                    + " us per query of all"
-                )
-    gain = {name: _ratio(runs[name, 1].busiest(), runs[name, 2].busiest()) for name in SERVERS}
+                so_far = ", ".join(f"{name} {median(one.busiest()):.2f}" for name, one in runs.items())
+                progress(f"busiest process: {so_far} us per query of all")
+    busiest = {name: one.busiest() for name, one in runs.items()}
+    gain = {name: median(ratios(busiest, f"{name} 1", f"{name} 2")) for name in SERVERS}
+    cost = median(ratios({name: one.total for name, one in runs.items()}, "shardns 2", "shardns 1"))
     figures = [
         Figure(
             "scaling/2", "2 workers against 1, on 2 processors", gain["shardns"], "x", 1.8, 1.95, 1.4, is_floor=True
         ),
         Figure("scaling/floor", "2 processes of the floor against 1", gain["floor"], is_floor=True),
-        Figure(
-            "scaling/cost",
-            "CPU per hit of 2 workers against 1",
-            _ratio(runs["shardns", 2].total, runs["shardns", 1].total),
-        ),
+        Figure("scaling/cost", "CPU per hit of 2 workers against 1", cost),
     ]
-    table = {
-        f"{name}, {count}": {"us of the busiest process": median(one.busiest())} for (name, count), one in runs.items()
-    }
-    samples = {f"{name}-{count}": one.busiest() for (name, count), one in runs.items()}
-    return Outcome(figures, table, samples, {"scaling": [(1, 1.0), (2, gain["shardns"])]})
+    table = {name: {"us of the busiest process": us} for name, us in medians(busiest).items()}
+    return Outcome(figures, table, busiest, {"scaling": [(1, 1.0), (2, gain["shardns"])]})

@@ -206,7 +206,7 @@ def test_one_that_gives_nothing(name, old, tmp_path):
 
             thread = threading.Thread(target=answer)
             thread.start()
-            assert refused(f"{name}", str(path))
+            assert refused(name, str(path))
             thread.join()
             (segments.SHM / name).unlink()
 

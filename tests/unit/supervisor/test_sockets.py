@@ -198,6 +198,18 @@ def test_busy_http_port_is_told_and_can_be_tried_again(http, port):
     assert http.open([f"127.0.0.1:{port}"]) == {}
 
 
+def test_operator_socket_is_a_place(tmp_path, port):
+    """A name that is taken is told and can be had later; closed, a path is gone, and the HTTP port beside it stays."""
+    path, http = str(tmp_path / "control"), f"127.0.0.1:{port}"
+    places = Places(path)
+    with unix_listener(path):
+        assert places.open([path, http]) == {path: "another program listens there"}
+    assert places.open([path, http]) == {}
+    assert places.keep_only([http]) == [path]
+    assert not Path(path).exists()
+    assert places.keep_only(()) == [http]
+
+
 def test_unix_listener_by_path(tmp_path):
     """The socket at a path is for our user alone; one left by a killed process is replaced, a live one is not."""
     path = str(tmp_path / "control")
